@@ -1,0 +1,45 @@
+"""The locks in envs/ hold what the environments ask for, in a form that any machine can install and check."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ENVIRONMENTS = sorted((Path(__file__).parents[2] / "envs").glob("*.yaml"))
+
+
+def requirements(lock):
+    """The requirements of a lock, {name==version: its hashes}."""
+    lines = lock.read_text().replace("\\\n", " ").splitlines()
+    pairs = (line.split(maxsplit=1) for line in lines if not line.startswith("#"))
+    return dict(pairs)
+
+
+@pytest.fixture(params=ENVIRONMENTS, ids=lambda path: path.stem)
+def environment(request):
+    return request.param
+
+
+@pytest.fixture
+def locked(environment):
+    return requirements(environment.with_suffix(".lock"))
+
+
+def test_lock_holds_every_pin(environment, locked):
+    dependencies = yaml.safe_load(environment.read_text())["dependencies"]
+    pins = next(part["pip"] for part in dependencies if isinstance(part, dict))
+    assert pins
+    assert set(pins) <= set(locked)
+
+
+def test_every_requirement_has_one_version_and_hashes(locked):
+    for requirement, hashes in locked.items():
+        assert re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.]+", requirement)
+        assert re.fullmatch(r"(--hash=sha256:[0-9a-f]{64}\s*)+", hashes)
+
+
+def test_lock_names_no_place(environment):
+    text = environment.with_suffix(".lock").read_text()
+    assert "://" not in text
+    assert not re.search(r"--(extra-)?index-url|--find-links|file:", text)
