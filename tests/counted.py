@@ -1,0 +1,21 @@
+"""Small made-up counts to test on, as a user's file would hold them."""
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+
+def made_up(n_cells=40, n_genes=12, seed=0):
+    """AnnData of two clusters of cells, `a` and `b`, with an embedding; no cell and no gene is empty."""
+    rng = np.random.default_rng(seed)
+    clusters = np.where(np.arange(n_cells) < n_cells // 2, "a", "b")
+    # genes differ, and half of them between the clusters too: there is something to find components of
+    mean = rng.uniform(2, 6, n_genes) * np.where((clusters == "a")[:, None], np.arange(n_genes) % 2 + 1, 1)
+    counts = {name: rng.poisson(mean * share) + 1 for name, share in (("spliced", 1), ("unspliced", 0.3))}
+    return AnnData(
+        obs=pd.DataFrame({"clusters": clusters}, index=[f"cell{i}" for i in range(n_cells)]),
+        var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]),
+        layers={name: sparse.csr_matrix(values.astype(np.float32)) for name, values in counts.items()},
+        obsm={"X_umap": rng.normal(size=(n_cells, 2))},
+    )

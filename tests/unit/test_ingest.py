@@ -1,0 +1,253 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import read_h5ad
+from counted import made_up
+from scipy import sparse
+from veloshard.errors import InputError
+from veloshard.ingest import ingest
+from veloshard.readers import LAYERS
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Writes data to a file and returns its path."""
+
+    def write(adata):
+        path = tmp_path / "source.h5ad"
+        adata.write_h5ad(path)
+        return str(path)
+
+    return write
+
+
+def with_graph(adata, key="neighbors"):
+    """The data with a ring as neighbour graph."""
+    ring = sparse.csr_matrix(np.roll(np.eye(adata.n_obs), 1, axis=1))
+    names = {role: role if key == "neighbors" else f"{key}_{role}" for role in ("distances", "connectivities")}
+    for name in names.values():
+        adata.obsp[name] = ring + ring.T
+    adata.uns[key] = {f"{role}_key": name for role, name in names.items()} | {"params": {"n_neighbors": 3}}
+    return adata
+
+
+def test_the_record_tells_where_the_counts_are_from(source):
+    path = source(made_up())
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    record = ingest(path, dataset="d").uns["ingest"]
+    assert record.pop("warnings").tolist() == []
+    assert record == {
+        "source": path,
+        "format": "h5ad",
+        "sha256": digest,
+        "counts": "integer",
+        "n_cells": 40,
+        "n_genes": 12,
+    }
+
+
+@pytest.mark.parametrize(("largest", "dtype"), [(7, np.uint16), (65535, np.uint16), (65536, np.uint32)])
+def test_counts_stay_exact_in_a_type_that_holds_them(source, largest, dtype):
+    adata = made_up()
+    adata.layers["spliced"][0, 0] = largest
+    counts = ingest(source(adata), dataset="d")
+    assert counts.layers["spliced"].dtype == dtype
+    np.testing.assert_array_equal(counts.layers["spliced"].toarray(), adata.layers["spliced"].toarray())
+
+
+def test_numbers_that_are_not_whole_are_kept_and_warned_of(source):
+    adata = made_up()
+    adata.layers["unspliced"] = adata.layers["unspliced"].astype(np.float64) * 0.5
+    counts = ingest(source(adata), dataset="d")
+    assert counts.uns["ingest"]["counts"] == "non-integer"
+    assert any("not whole numbers" in warning for warning in counts.uns["ingest"]["warnings"])
+    for layer in LAYERS:
+        assert counts.layers[layer].dtype == np.float32
+        np.testing.assert_array_equal(counts.layers[layer].toarray(), adata.layers[layer].toarray())
+
+
+def test_what_is_unusual_goes_on_and_is_recorded(source, tmp_path, caplog):
+    adata = made_up()
+    keep = np.ones((40, 12))
+    keep[:2] = 0
+    keep[:, :3] = 0
+    for layer in LAYERS:
+        adata.layers[layer] = sparse.csr_matrix(adata.layers[layer].multiply(keep))
+    adata.obs["clusters"] = ["lonely", None, None, *["a"] * 37]
+    del adata.obsm["X_umap"]
+    with caplog.at_level("WARNING"):
+        counts = ingest(
+            source(adata),
+            dataset="d",
+            clusters="clusters",
+            embedding="X_umap",
+            genes={"exclude_pattern": "^mt-"},
+        )
+    counts.write_h5ad(tmp_path / "counts.h5ad")
+    warnings = read_h5ad(tmp_path / "counts.h5ad").uns["ingest"]["warnings"].tolist()
+    assert warnings == [
+        "2 cells have no counts: left out",
+        "3 genes have no counts: left out",
+        "2 cells have no label in 'clusters': kept, in no cluster",
+        "1 clusters of a single cell (lonely): no values of their own",
+        "no 'X_umap' in obsm: it will be computed",
+        "no gene matches exclude_pattern '^mt-'",
+    ]
+    assert all(any(warning in message for message in caplog.messages) for warning in warnings)
+    assert counts.shape == (40, 12)
+
+
+def test_an_empty_list_of_warnings_survives_the_file(source, tmp_path):
+    ingest(source(made_up()), dataset="d").write_h5ad(tmp_path / "counts.h5ad")
+    assert read_h5ad(tmp_path / "counts.h5ad").uns["ingest"]["warnings"].tolist() == []
+
+
+def test_numbered_clusters_become_labels(source):
+    adata = made_up()
+    adata.obs["clusters"] = np.where(adata.obs["clusters"] == "a", 10, 9)
+    counts = ingest(source(adata), dataset="d", clusters="clusters", root=10)
+    assert list(counts.obs["clusters"].cat.categories) == ["9", "10"]
+    assert counts.obs["clusters"].iloc[0] == "10"
+
+
+def test_colours_keep_to_their_clusters(source):
+    adata = made_up()
+    adata.obs["clusters"] = pd.Categorical(adata.obs["clusters"], ["nan", "b", "a"])
+    adata.obs.iloc[0, 0] = "nan"
+    adata.uns["clusters_colors"] = np.array(["grey", "blue", "red"])
+    counts = ingest(source(adata), dataset="d", clusters="clusters")
+    colors = dict(zip(counts.obs["clusters"].cat.categories, counts.uns["clusters_colors"], strict=True))
+    assert colors == {"b": "blue", "a": "red"}
+
+
+@pytest.mark.parametrize(("key", "wanted"), [("neighbors", True), ("my", "my")])
+def test_a_graph_that_is_asked_for_is_kept_under_the_usual_names(source, key, wanted):
+    adata = with_graph(made_up(), key)
+    counts = ingest(source(adata), dataset="d", neighbors=wanted)
+    assert set(counts.obsp) == {"distances", "connectivities"}
+    assert counts.uns["neighbors"]["params"] == {"n_neighbors": 3, "method": "umap"}
+    assert counts.obsp["connectivities"].nnz == 80
+
+
+def test_a_graph_that_nobody_asked_for_is_left_behind(source):
+    counts = ingest(source(with_graph(made_up())), dataset="d")
+    assert not counts.obsp
+    assert set(counts.uns) == {"ingest"}
+
+
+def test_sizes_of_the_full_depth_are_kept_and_stale_ones_are_not(source):
+    adata = made_up()
+    for layer, factor in (("spliced", 5.0), ("unspliced", 0.5)):
+        adata.obs[f"initial_size_{layer}"] = np.ravel(adata.layers[layer].sum(axis=1)) * factor
+    counts = ingest(source(adata), dataset="d")
+    assert "initial_size_spliced" in counts.obs
+    assert "initial_size_unspliced" not in counts.obs
+    assert "initial_size_unspliced" in counts.uns["ingest"]["warnings"][0]
+
+
+def negative(adata):
+    adata.layers["unspliced"][3, 5] = -2
+    adata.layers["unspliced"][7, 1] = -1
+
+
+def infinite(adata):
+    adata.layers["spliced"][3, 5] = np.inf
+
+
+def missing(adata):
+    adata.layers["spliced"][3, 5] = np.nan
+
+
+def all_zero(adata):
+    adata.layers["unspliced"] = sparse.csr_matrix(adata.shape, dtype=np.float32)
+
+
+def unplaced(adata):
+    adata.obsm["X_umap"][4:6] = np.nan
+
+
+def flat(adata):
+    adata.obsm["X_umap"] = adata.obsm["X_umap"][:, :1]
+
+
+def unlabelled(adata):
+    adata.obs["clusters"] = "nan"
+
+
+def continuous(adata):
+    adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
+
+
+def empty_graph(adata):
+    with_graph(adata).obsp["connectivities"] = sparse.csr_matrix((adata.n_obs, adata.n_obs))
+
+
+def half_graph(adata):
+    del with_graph(adata).obsp["distances"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "said"),
+    [
+        (
+            negative,
+            {},
+            ["layer 'unspliced'", "2 unspliced counts are negative", "-2 in cell 'cell3', gene 'gene5'"],
+        ),
+        (
+            infinite,
+            {},
+            ["1 spliced counts are not finite", "inf in cell 'cell3', gene 'gene5'", "raw counts"],
+        ),
+        (missing, {}, ["1 spliced counts are not finite", "nan in cell 'cell3', gene 'gene5'"]),
+        (all_zero, {}, ["layer 'unspliced'", "all unspliced counts are zero"]),
+        (None, {"layers": {"unspliced": "spliced"}}, ["cannot both be layer 'spliced'", "liver.layers"]),
+        (
+            None,
+            {"clusters": "cluster"},
+            ["no column 'cluster'", "did you mean 'clusters'?", "liver.clusters"],
+        ),
+        (continuous, {"clusters": "score"}, ["continuous", "found: clusters, score", "liver.clusters"]),
+        (
+            unlabelled,
+            {"clusters": "clusters"},
+            ["no cell has a label in column 'clusters'", "liver.clusters"],
+        ),
+        (None, {"clusters": "clusters", "root": "A"}, ["root 'A'", "found: a, b", "liver.root"]),
+        (
+            None,
+            {"clusters": "clusters", "root": "a", "cells": {"drop": {"clusters": ["a"]}}},
+            ["root 'a' is not among the clusters of the cells kept", "found: b"],
+        ),
+        (None, {"root": "a"}, ["root 'a'", "found: none", "liver.clusters"]),
+        (None, {"embedding": "umap"}, ["no embedding 'umap'", "did you mean 'X_umap'?", "liver.embedding"]),
+        (unplaced, {"embedding": "X_umap"}, ["not finite in 2 cells (first: 'cell4')", "liver.embedding"]),
+        (flat, {"embedding": "X_umap"}, ["one column", "liver.embedding"]),
+        (None, {"pca": "X_pca"}, ["no pca 'X_pca'", "found: X_umap", "liver.pca"]),
+        (
+            None,
+            {"neighbors": True},
+            ["no neighbour graph 'neighbors'", "scanpy.pp.neighbors", "liver.neighbors"],
+        ),
+        (empty_graph, {"neighbors": True}, ["obsp 'connectivities' is empty", "liver.neighbors"]),
+        (half_graph, {"neighbors": True}, ["no sparse obsp 'distances'", "found: connectivities"]),
+        (None, {"cells": {"keep": {"clusters": ["c"]}}}, ["clusters 'c'", "found: a, b", "liver.cells.keep"]),
+        (None, {"genes": {"exclude": ["gene99"]}}, ["gene99", "liver.genes.exclude"]),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_the_door(source, spoil, options, said):
+    adata = made_up()
+    if spoil:
+        spoil(adata)
+    with pytest.raises(InputError) as caught:
+        ingest(source(adata), dataset="liver", **options)
+    for part in ["dataset 'liver'", *said]:
+        assert part in str(caught.value)
+
+
+def test_a_single_cell_is_refused(source):
+    with pytest.raises(InputError, match="dataset 'liver': 1 of 1 cells stay, at least 2 are needed"):
+        ingest(source(made_up(n_cells=1)), dataset="liver")
