@@ -1,0 +1,167 @@
+"""The dynamical model (Bergen et al. 2020): the splicing kinetics of each gene by expectation-maximisation.
+
+Each gene is transcribed at rate alpha from time 0 to a switching time and not after; splicing (beta) and
+degradation (gamma) are constant.  Cells are assigned to times on that curve, and the rates fitted to the cells,
+in turn.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from veloshard.contract import Fit, status_of
+from veloshard.methods.dynamical.gene import (
+    ALPHA,
+    BETA,
+    GAMMA,
+    SCALING,
+    SWITCHING_TIME,
+    describe_gene,
+    neighborhood_means,
+)
+from veloshard.methods.dynamical.initial import initial_parameters
+from veloshard.methods.dynamical.loss import likelihood_and_variance
+from veloshard.methods.dynamical.optimise import (
+    CURRENT_KNOWN,
+    RATIO,
+    evaluate,
+    optimise,
+    set_current,
+    start_state,
+)
+from veloshard.methods.dynamical.velocity import align, alignment_factor, model_velocity, residual_velocity
+from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
+from veloshard.moments import first_moments
+
+# Columns as scVelo names them, in the order in which the kernel writes them.
+COLUMNS = (
+    "fit_alpha",
+    "fit_beta",
+    "fit_gamma",
+    "fit_t_",
+    "fit_scaling",
+    "fit_std_u",
+    "fit_std_s",
+    "fit_likelihood",
+    "fit_pval_steady",
+    "fit_steady_u",
+    "fit_steady_s",
+    "fit_variance",
+    "fit_alignment_scaling",
+)
+LAYERS = ("fit_t", "fit_tau", "fit_tau_", "velocity", "velocity_u")
+
+
+def fit(block, *, solver="compatible", velocity="model", fit_all_genes=False, min_r2=0.01, min_ratio=0.01):
+    """Fit the splicing kinetics of each gene of a `GeneBlock`.
+
+    solver : `compatible`, scVelo's own stages.
+    velocity : `model`, beta u - gamma s on the fitted curve, or `residual`, of the observed moments.
+    fit_all_genes : fit every gene with counts, not only those whose steady-state line is sound (r2 and slope above
+        the two bounds).
+    Returns a `Fit`: columns fit_* in scVelo's conventions (time aligned to 20, beta divided by the scaling,
+    `fit_t_` the switching time), layers fit_t, fit_tau, fit_tau_ (times), velocity, velocity_u; NaN where a
+    gene was not fitted.
+    """
+    spliced = first_moments(block.spliced, block.around)
+    unspliced = first_moments(block.unspliced, block.around)
+    gamma = steady_state_ratio(spliced, unspliced, percentile=95)
+    # the bound on r2 is that of a line through all cells, not through the extreme ones alone
+    r2 = determination(unspliced - slope(spliced, unspliced)[:, None] * spliced, unspliced)
+    if fit_all_genes:
+        min_r2 = min_ratio = -np.inf
+    status, reason = judge_genes(spliced, unspliced, gamma, r2, min_r2=min_r2, min_ratio=min_ratio)
+
+    table, layers = _fit_genes(unspliced, spliced, block.around, status == "ok", velocity == "residual")
+    columns = dict(zip(COLUMNS, table.T, strict=True))
+    fitted = np.isfinite(table).all(axis=1)
+    late_status, late_reason = status_of(
+        (np.isnan(table[:, 0]), "fewer than three cells with both spliced and unspliced counts"),
+        (~fitted, "the fit left no finite parameters"),
+    )
+    attempted = status == "ok"
+    layers[:, attempted & ~fitted] = np.nan
+    return Fit(
+        genes={
+            **columns,
+            "fit_r2": r2,
+            # transcription starts from nothing
+            "fit_u0": np.where(fitted, 0.0, np.nan),
+            "fit_s0": np.where(fitted, 0.0, np.nan),
+            "status": np.where(attempted, late_status, status),
+            "reason": np.where(attempted, late_reason, reason),
+        },
+        layers=dict(zip(LAYERS, layers, strict=True)),
+    )
+
+
+def velocity_genes(genes, *, min_likelihood=0.001, min_r2=0.01):
+    """Genes that enter the velocity graph, by likelihood, r2 and a scaling that is not extreme among all genes.
+
+    genes : mapping of column names to arrays (n_genes,) over the whole dataset.   Returns bool (n_genes,).
+    """
+    scaling, fitted = genes["fit_scaling"], genes["status"] == "ok"
+    if not fitted.any():
+        return fitted
+    low, high = np.percentile(scaling[fitted], [10, 90])
+    return (
+        fitted
+        & (genes["fit_likelihood"] > min_likelihood)
+        & (genes["fit_r2"] > min_r2)
+        & (scaling > min(low, 0.03))
+        & (scaling < max(high, 3))
+    )
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _fit_genes(unspliced, spliced, around, wanted, residual):
+    """Table (n_genes, n_columns) float64 and layers (n_layers, n_genes, n_cells) float32; NaN where not fitted."""
+    n_genes, n_cells = spliced.shape
+    table = np.full((n_genes, 13), np.nan)
+    layers = np.full((5, n_genes, n_cells), np.nan, dtype=np.float32)
+    for k in prange(n_genes):
+        if wanted[k]:
+            gene = describe_gene(unspliced[k].astype(np.float64), spliced[k].astype(np.float64), around)
+            if len(gene.fitted) > 2:
+                _fit_gene(gene, around, residual, table[k], layers[:, k])
+    return table, layers
+
+
+@njit(cache=True, error_model="numpy")
+def _fit_gene(gene, around, residual, row, layers):
+    """Fit one gene; writes into its row of the table and of each layer."""
+    start, p_steady, steady_u, steady_s = initial_parameters(gene)
+    state = start_state(gene, around, start)
+    optimise(gene, around, state)
+    if state.scalars[CURRENT_KNOWN] == 0.0:
+        set_current(state, state.current, evaluate(gene, around, state, state.parameters, state.current))
+    likelihood, variance = likelihood_and_variance(gene, state.parameters, state.accepted.time, state.scalars[RATIO])
+    time = neighborhood_means(state.accepted.time, around)
+    factor = alignment_factor(time, state.parameters[SWITCHING_TIME])
+    parameters = align(state.parameters, factor)
+    time *= factor
+    tau_on, tau_off = state.current.tau_on * factor, state.current.tau_off * factor
+    scaling = parameters[SCALING]
+    row[:] = np.array(
+        [
+            parameters[ALPHA],
+            parameters[BETA] / scaling,
+            parameters[GAMMA],
+            parameters[SWITCHING_TIME],
+            scaling,
+            gene.std_u,
+            gene.std_s,
+            likelihood,
+            p_steady,
+            steady_u * start[SCALING],
+            steady_s,
+            variance,
+            factor,
+        ]
+    )
+    layers[0] = time
+    layers[1] = tau_on
+    layers[2] = tau_off
+    if residual:
+        residual_velocity(gene, parameters, time, layers[3], layers[4])
+    else:
+        model_velocity(gene, around, parameters, tau_on, tau_off, layers[3], layers[4])

@@ -1,0 +1,62 @@
+"""First and second moments: means of counts over each cell's neighbourhood (models of La Manno 2018, Bergen 2020)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+
+class Neighborhood(NamedTuple):
+    """Averaging weights over each cell's neighbourhood, a row-normalised CSR matrix of cells x cells.
+
+    indptr : (n_cells + 1,) and indices : (n_edges,), uint32.  Unsigned, because a signed index costs a
+        check for wrap-around at every one of millions of look-ups.
+    weights : (n_edges,) float32, 1 / size of the neighbourhood (the cell itself included).
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    weights: np.ndarray
+
+
+def neighborhood(weights):
+    """`Neighborhood` of a SciPy CSR matrix whose rows each sum to one."""
+    return Neighborhood(
+        weights.indptr.astype(np.uint32), weights.indices.astype(np.uint32), weights.data.astype(np.float32)
+    )
+
+
+def first_moments(counts, around):
+    """Mean over the neighbourhood of each cell, gene by gene.
+
+    counts : CSC matrix (n_cells, n_genes), float32.   around : `Neighborhood` of n_cells cells.
+    Returns float32 (n_genes, n_cells).  Each entry is summed in the order of the neighbours, in single
+    precision, as the sparse product of SciPy does it: published fits start from exactly these bits.
+    """
+    return _average(counts.indptr, counts.indices, counts.data, counts.shape[1], *around)
+
+
+def second_moments(spliced, unspliced, around):
+    """Means over the neighbourhood of s*s and s*u: two float32 arrays (n_genes, n_cells).
+
+    spliced, unspliced : CSC matrices (n_cells, n_genes), float32, same shape.
+    """
+    squares = spliced.multiply(spliced).tocsc()
+    products = spliced.multiply(unspliced).tocsc()
+    return first_moments(squares, around), first_moments(products, around)
+
+
+@njit(cache=True, parallel=True)
+def _average(column_starts, rows, data, n_genes, indptr, indices, weights):
+    n_cells = len(indptr) - 1
+    means = np.empty((n_genes, n_cells), dtype=np.float32)
+    for gene in prange(n_genes):
+        values = np.zeros(n_cells, dtype=np.float32)
+        for k in range(column_starts[gene], column_starts[gene + 1]):
+            values[rows[k]] = data[k]
+        for cell in range(n_cells):
+            total = np.float32(0.0)
+            for k in range(indptr[cell], indptr[cell + 1]):
+                total += weights[k] * values[indices[k]]
+            means[gene, cell] = total
+    return means
