@@ -1,0 +1,87 @@
+"""Slow and obvious twins of the kernels: plain loops over cells, double precision, nothing clever."""
+
+import numpy as np
+
+
+def signed_sqrt(x):
+    return np.sign(x) * np.sqrt(np.abs(x))
+
+
+def pearson(a, b):
+    """Correlation of two vectors; 0 where one of them does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    norms = np.sqrt((a**2).sum() * (b**2).sum())
+    return (a * b).sum() / norms if norms > 0 else 0.0
+
+
+def neighbors_of_neighbors(distances, cell):
+    """Set of the neighbours of a cell and of their neighbours, without the cell itself."""
+    first = {int(j) for j in distances[[cell]].indices}
+    second = {int(k) for j in first for k in distances[[j]].indices}
+    return (first | second) - {cell}
+
+
+def velocity_graph(spliced_moments, velocity, distances, *, sqrt_transform=False):
+    """Dense (n_cells, n_cells) correlations of the velocities with the ways to neighbours' neighbours."""
+    x, v = spliced_moments.astype(float), velocity.astype(float)
+    transform = signed_sqrt if sqrt_transform else (lambda change: change)
+    graph = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        for j in neighbors_of_neighbors(distances, i):
+            graph[i, j] = pearson(transform(x[j] - x[i]), transform(v[i]))
+    return graph
+
+
+def project(transition, embedding):
+    """Displacements (n_cells, n_dims) by a dense transition matrix, not scaled."""
+    arrows = np.zeros(embedding.shape)
+    for i in range(len(embedding)):
+        others = [j for j in range(len(embedding)) if j != i and transition[i, j] != 0]
+        ways = [embedding[j] - embedding[i] for j in others]
+        ways = [way / np.linalg.norm(way) if np.linalg.norm(way) > 0 else way for way in ways]
+        if others:
+            mean = np.mean([transition[i, j] for j in others])
+            arrows[i] = sum((transition[i, j] - mean) * way for j, way in zip(others, ways, strict=True))
+    return arrows
+
+
+def confidence_and_length(velocity, distances):
+    """Mean correlation with the velocities of the neighbours, at least 0, and norms after centring."""
+    v = velocity.astype(float)
+    neighbors = [distances[[i]].indices for i in range(len(v))]
+    confidence = [max(0.0, np.mean([pearson(v[i], v[j]) for j in neighbors[i]])) for i in range(len(v))]
+    return np.array(confidence), np.array([np.linalg.norm(row - row.mean()) for row in v])
+
+
+def stationary_distribution(transition, n_steps=20000):
+    """Where a walk (dense, rows sum to one) is after many steps from anywhere."""
+    cells = np.full(len(transition), 1 / len(transition))
+    for _ in range(n_steps):
+        cells = cells @ transition
+    return cells
+
+
+def diffusion_distances(graph, origin, n_components=10):
+    """Diffusion pseudotime from one cell by the eigenvectors of a dense graph, not scaled."""
+    kernel = np.abs(graph) + np.abs(graph).T
+    kernel = kernel / np.outer(kernel.sum(axis=0), kernel.sum(axis=0))
+    kernel = kernel / np.sqrt(np.outer(kernel.sum(axis=0), kernel.sum(axis=0)))
+    eigenvalues, vectors = np.linalg.eigh(kernel)
+    by_size = np.argsort(eigenvalues)[::-1][1:n_components]
+    squares = sum((eigenvalues[k] / (1 - eigenvalues[k]) * (vectors[:, k] - vectors[origin, k])) ** 2 for k in by_size)
+    return np.sqrt(squares)
+
+
+def rooted_clock(times, root):
+    """One gene's times (n_cells,) counted from the root cell on; what was before it comes after the end."""
+    return np.array([t - times[root] if t >= times[root] else t - times[root] + times.max() for t in times])
+
+
+def shared_time(clocks, root):
+    """Sum of the two most even of five percentiles over the rooted clocks (n_genes, n_cells), at most 1."""
+    rooted = np.array([rooted_clock(gene.astype(float), root) for gene in clocks])
+    candidates = [np.percentile(rooted, p, axis=0) for p in (15, 20, 25, 30, 35)]
+    candidates = [c / c.max() if c.max() > 0 else c for c in candidates]
+    even = np.linspace(0, 1, clocks.shape[1])
+    best = sorted(candidates, key=lambda c: ((np.sort(c) - even) ** 2).sum())[:2]
+    return (best[0] + best[1]) / (best[0] + best[1]).max()
