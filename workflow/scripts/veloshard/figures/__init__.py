@@ -1,0 +1,50 @@
+"""One figure a file: `draw(result, *, style, **options)` returns a matplotlib Figure.
+
+A new figure is a new file here; it is found by its name.  `result` is a velocity result with AnnData's
+attributes (obs, var, obsm, obsp, uns, layers).  Of a layer only single columns are read, so that layers may
+stay on disk.  Nothing here touches pyplot or leaves a trace in matplotlib's global settings.
+"""
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+from veloshard.errors import InputError, choices
+from veloshard.figures.style import Style, settings
+
+__all__ = ["Style", "load", "names", "save"]
+
+# files that hold what the figures share, not a figure
+SHARED = frozenset({"style", "embedding"})
+
+# None takes the field out: a date would give every run other bytes
+METADATA = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+
+
+def names():
+    """Names of all figures, in alphabetical order."""
+    return tuple(sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED))
+
+
+def load(name):
+    """Return the `draw` function of the figure called `name`; InputError if there is no such figure."""
+    if name not in names():
+        raise InputError(f"no figure {name!r} ({choices(names(), name)}).")
+    return importlib.import_module(f"{__name__}.{name}").draw
+
+
+def save(figure, path, dpi):
+    """Write `figure` to `path` (.png, .pdf or .svg): the same figure gives the same bytes on every run.
+
+    `dpi` is the resolution of PNG and of rasterised layers inside PDF and SVG.  Raises InputError for
+    another suffix.
+    """
+    path = Path(path)
+    if path.suffix not in METADATA:
+        raise InputError(f"cannot write {path.name}: the suffix must be one of {', '.join(METADATA)}.")
+    with settings(Style()):
+        figure.savefig(path, dpi=dpi, metadata=METADATA[path.suffix])
