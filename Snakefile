@@ -1,0 +1,38 @@
+"""RNA velocity from spliced and unspliced counts: see README.md for what it gives, config/README.md for options."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# only where no other config was given: Snakemake merges a --configfile into this one key by key, and the demo's
+# dataset would come along
+if "datasets" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/fit.smk"
+include: "workflow/rules/graph.smk"
+include: "workflow/rules/analyse.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(
+            "results/{dataset}/{method}/{file}",
+            dataset=config["datasets"],
+            method=config["methods"],
+            file=["velocity.h5ad", "genes.csv", "cells.csv"],
+        ),
+        expand(
+            "results/{dataset}/{method}/figures/{figure}.{suffix}",
+            dataset=config["datasets"],
+            method=config["methods"],
+            figure=config["figures"]["draw"],
+            suffix=["png", "pdf"],
+        ),

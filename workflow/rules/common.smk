@@ -1,0 +1,113 @@
+"""What the rules share: the checked config, wildcards, code hashes, and resources from the size of the data."""
+
+import ast
+import difflib
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
+SCRIPTS = Path(workflow.basedir) / "workflow/scripts"
+
+
+def name_methods(config):
+    """The config with `method` set in each entry of `methods`: by default an entry's name is its method."""
+    entries = config.get("methods")
+    if not isinstance(entries, dict):
+        return config
+    entries = {name: {"method": name, **(entry or {})} for name, entry in entries.items()}
+    return {**config, "methods": entries}
+
+
+def check_config(config):
+    """Raise WorkflowError that names the key, what is wrong with it and what was perhaps meant."""
+    with SCHEMA.open() as file:
+        schema = yaml.safe_load(file)
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is None:
+        return
+    key = ".".join(str(part) for part in error.absolute_path) or "the config"
+    message = f"{key}: {error.message}"
+    if error.validator in ("additionalProperties", "enum"):
+        allowed = list(error.schema.get("properties", error.validator_value or ()))
+        wrong = set(error.instance) - set(allowed) if isinstance(error.instance, dict) else {error.instance}
+        for name in sorted(map(str, wrong)):
+            near = difflib.get_close_matches(name, map(str, allowed), n=1)
+            message = f"{key}: {name!r} is not among {', '.join(map(str, allowed))}"
+            message += f". Did you mean {near[0]!r}?" if near else "."
+    raise WorkflowError(f"Config: {message} Options are described in config/README.md.")
+
+
+config.update(name_methods(config))
+check_config(config)
+validate(config, SCHEMA)  # fills in the defaults
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, config["datasets"])),
+    method="|".join(map(re.escape, config["methods"])),
+    figure="|".join(config["figures"]["draw"]),
+    cells=r"\d+-of-\d+",
+
+
+scattergather:
+    genes=config["shards"],
+
+
+def imported_files(path):
+    """Files of the library that a Python file imports, itself included, however indirectly."""
+    found, waiting = set(), [path]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("veloshard"):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                for name in names:
+                    place = SCRIPTS / name.replace(".", "/")
+                    waiting += [place.with_suffix(".py"), place / "__init__.py"]
+    return found
+
+
+def code_of(script, *modules):
+    """Hash of all library code that a script runs, so that an edit reruns what it touches; comments aside.
+
+    modules : files of the library that the script loads by name, without suffix.
+    """
+    files = imported_files(SCRIPTS / f"{script}.py")
+    for module in modules:
+        place = SCRIPTS / "veloshard" / module
+        files |= imported_files(place.with_suffix(".py")) | imported_files(place / "__init__.py")
+    code = hashlib.sha256()
+    for path in sorted(files):
+        code.update(ast.dump(ast.parse(path.read_text())).encode())
+    return code.hexdigest()[:16]
+
+
+def dataset_options(wildcards):
+    """Options of a dataset."""
+    return config["datasets"][wildcards.dataset]
+
+
+def method_options(wildcards):
+    """Options of a method's entry, with the `method` that runs."""
+    return config["methods"][wildcards.method]
+
+
+def sizes_of(input):
+    """Numbers of cells, genes, edges and counts of a dataset, once it is prepared."""
+    return json.loads(Path(input.sizes).read_text())
+
+
+def megabytes(n_bytes, attempt):
+    """Memory to ask for: the data, what Python and its libraries take, and more after each failure."""
+    return int((400 + 1.2 * n_bytes / 1e6) * 1.5 ** (attempt - 1))

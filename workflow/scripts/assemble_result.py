@@ -1,0 +1,19 @@
+import anndata
+from veloshard import assemble, runtime, store
+
+runtime.start(snakemake)
+files = snakemake.input
+genes = store.load_fit_genes(files.fit)
+cells = {**store.load_arrays(files.confidence), **store.load_arrays(files.time)}
+result = assemble.velocity_result(
+    anndata.read_h5ad(files.prepared),
+    genes={column: values for column, values in genes.items() if column != "name"},
+    cells=cells,
+    arrows=store.load_arrays(files.embedding)["velocity"],
+    options=snakemake.params.options,
+    **store.load_arrays(files.graph),
+)
+result.write_h5ad(snakemake.output.result)
+assemble.add_layers(snakemake.output.result, files.prepared, files.fit)
+result.var.to_csv(snakemake.output.genes, index_label="gene")
+result.obs.to_csv(snakemake.output.cells, index_label="cell")

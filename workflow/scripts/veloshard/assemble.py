@@ -1,0 +1,129 @@
+"""The AnnData files that people open: simulated counts, and velocity results."""
+
+import importlib.metadata
+import json
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from veloshard import store
+from veloshard.figures.style import Style, clusters_of
+from veloshard.graph import split_signs
+from veloshard.moments import first_moments
+from veloshard.simulate import simulate
+
+# Genes that are read, transposed and written at a time.
+GENES_AT_A_TIME = 64
+# Packages that decide the bits of a result.
+PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "scanpy", "umap-learn", "anndata", "h5py")
+
+
+def simulated_counts(*, seed, **options):
+    """AnnData of a simulation: counts in `layers`, and the truth behind them.
+
+    options : of `simulate.simulate`.   Truth: `layers` true_velocity; `obs` true_time, lineage, clusters; `var`
+    true_alpha, true_beta, true_gamma, kind, fate.
+    """
+    truth = simulate(np.random.default_rng(seed), **options)
+    return anndata.AnnData(
+        obs=pd.DataFrame(
+            {
+                "clusters": pd.Categorical(truth.cluster),
+                "lineage": pd.Categorical(truth.lineage),
+                "true_time": truth.time,
+            },
+            index=truth.cell_names,
+        ),
+        var=pd.DataFrame(
+            {
+                "kind": pd.Categorical(truth.kind),
+                "fate": pd.Categorical(truth.fate),
+                "true_alpha": truth.alpha,
+                "true_beta": truth.beta,
+                "true_gamma": truth.gamma,
+                "unspliced_capture": truth.unspliced_capture,
+            },
+            index=truth.gene_names,
+        ),
+        layers={
+            "spliced": truth.spliced,
+            "unspliced": truth.unspliced,
+            "true_velocity": truth.velocity.astype(np.float32),
+        },
+    )
+
+
+def velocity_result(prepared, *, genes, graph, self_transition, arrows, cells, options):
+    """AnnData of a velocity result without its dense layers, with the keys that scVelo and CellRank look for.
+
+    prepared : AnnData written by `store.save_prepared`; changed and returned.   genes, cells : columns to add.
+    graph : signed CSR (n_cells, n_cells).   self_transition : (n_cells,).   arrows : (n_cells, n_dims).
+    options : nest of plain values that decided the result.
+    """
+    summary = prepared.uns.pop("prepare")
+    ingested = prepared.uns.pop("ingest")
+    basis = str(summary["embedding"]).removeprefix("X_")
+    prepared.var = prepared.var.assign(**genes)
+    prepared.obs = prepared.obs.assign(velocity_self_transition=self_transition, **cells)
+    prepared.obsm[f"velocity_{basis}"] = arrows
+    prepared.uns["velocity_graph"], prepared.uns["velocity_graph_neg"] = split_signs(graph)
+    method = options["method"]["method"]
+    prepared.uns["velocity_params"] = {
+        "mode": method,
+        "dataset": options["dataset_name"],
+        "method": options["method_name"],
+        "embedding": basis,
+    }
+    if summary["clusters"]:
+        clusters = prepared.uns["velocity_params"]["clusters"] = str(summary["clusters"])
+        prepared.uns[f"{clusters}_colors"] = colors_of(prepared, clusters)
+    if method == "dynamical":
+        # scVelo reads how the fit was made before it computes with it
+        prepared.uns["recover_dynamics"] = {
+            "fit_connected_states": True,
+            "fit_basal_transcription": False,
+            "use_raw": False,
+        }
+    prepared.uns["provenance"] = {
+        "source": {key: ingested[key] for key in ("source", "format", "sha256")},
+        "prepared_sha256": summary["fingerprint"],
+        "options": json.dumps(options, sort_keys=True),
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "warnings": np.concatenate([ingested["warnings"], summary["warnings"]]),
+        "left_out": summary["left_out"],
+    }
+    return prepared
+
+
+def colors_of(result, clusters):
+    """Hexadecimal colours of the categories of the column `clusters`, as figures will draw them."""
+    drawn = clusters_of(result, Style())
+    color_of = dict(zip(drawn.names, drawn.colours, strict=True))
+    return np.array([to_hex(color_of.get(name, drawn.unknown)) for name in result.obs[clusters].cat.categories])
+
+
+def add_layers(path, prepared_path, fit_path):
+    """Append the dense layers of a result, Ms, Mu and those of the fit, to the file that `velocity_result` went to.
+
+    All are float32 (n_cells, n_genes).  Genes are moved in blocks: no whole layer is ever in memory.
+    """
+    block, _ = store.load_block(prepared_path)
+    with h5py.File(path, "r+") as file:
+        n_cells, n_genes = len(block.around.indptr) - 1, len(block.names)
+        chunks = (min(n_cells, 4096), min(n_genes, GENES_AT_A_TIME))
+        names = ["Ms", "Mu", *store.fit_layer_names(fit_path)]
+        for name in names:
+            layer = file["layers"].create_dataset(name, (n_cells, n_genes), "f4", chunks=chunks)
+            layer.attrs["encoding-type"], layer.attrs["encoding-version"] = "array", "0.2.0"
+        for first in range(0, n_genes, GENES_AT_A_TIME):
+            genes = slice(first, min(first + GENES_AT_A_TIME, n_genes))
+            for name in names:
+                if name in ("Ms", "Mu"):
+                    counts = block.spliced if name == "Ms" else block.unspliced
+                    values = first_moments(counts[:, genes], block.around)
+                else:
+                    values = store.load_fit_layer(fit_path, name, genes=genes)
+                file["layers"][name][:, genes] = values.T

@@ -1,0 +1,41 @@
+"""What every script does first: its log, its threads, and how it fails."""
+
+import logging
+import sys
+
+import numba
+from threadpoolctl import threadpool_limits
+
+from veloshard.errors import InputError
+
+log = logging.getLogger("veloshard")
+
+
+def start(job):
+    """Prepare the process of a rule's script; `job` is the object `snakemake` that Snakemake gives it.
+
+    Messages go to the rule's log, warnings and errors to the console too.  Linear algebra runs on one thread, so
+    that its sums never depend on how many a job was given; kernels of ours use what the rule has.
+    """
+    threadpool_limits(1)
+    numba.set_num_threads(min(job.threads, numba.config.NUMBA_NUM_THREADS))
+    console = logging.StreamHandler()
+    console.setLevel(logging.WARNING)
+    console.setFormatter(logging.Formatter(f"{job.rule}: %(message)s"))
+    handlers = [console]
+    if job.log:
+        handlers.append(logging.FileHandler(str(job.log[0]), mode="w", encoding="utf-8"))
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.setLevel(logging.INFO)
+    log.handlers = handlers
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").handlers = handlers
+    sys.excepthook = report_failure
+
+
+def report_failure(kind, error, traceback):
+    """Say what went wrong: wrong input in its own words, anything else with the traceback."""
+    if issubclass(kind, InputError):
+        log.error("%s", error)
+    else:
+        log.error("%s", error, exc_info=(kind, error, traceback))

@@ -1,0 +1,323 @@
+"""Files between the rules: HDF5 that a job can read in parts, without AnnData's memory and start-up time.
+
+Strings are UTF-8; a table is a group with one dataset a column; a sparse matrix is a group with data, indices and
+indptr, as in AnnData's files, so that parts of those are read with the same functions.
+"""
+
+import hashlib
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from scipy import sparse
+
+from veloshard import contract
+from veloshard.moments import first_moments, neighborhood
+from veloshard.neighbors import connectivity_weights
+
+
+class Prepared(NamedTuple):
+    """What `prepared.h5ad` holds beside its counts.
+
+    fingerprint : str, of the counts and the graph.   genes, cells : names, (n_genes,) and (n_cells,).
+    distances, connectivities : CSR (n_cells, n_cells).   embedding : (n_cells, n_dims).
+    clusters : (n_cells,) str with '' for none, or None.
+    """
+
+    fingerprint: str
+    genes: np.ndarray
+    cells: np.ndarray
+    distances: sparse.csr_matrix
+    connectivities: sparse.csr_matrix
+    embedding: np.ndarray
+    clusters: np.ndarray | None
+
+
+def shard_bounds(item, n_elements):
+    """First and one-past-last element of a shard named like '2-of-4': contiguous, sizes differ by one at most."""
+    number, of = (int(part) for part in item.split("-of-"))
+    return (number - 1) * n_elements // of, number * n_elements // of
+
+
+def load_prepared(path):
+    """`Prepared` of a file written by `prepare`."""
+    with h5py.File(path) as file:
+        summary = file["uns/prepare"]
+        clusters = _text(summary["clusters"])
+        return Prepared(
+            fingerprint=_text(summary["fingerprint"]),
+            genes=_names(file["var"]),
+            cells=_names(file["obs"]),
+            distances=_read_sparse(file["obsp/distances"]),
+            connectivities=_read_sparse(file["obsp/connectivities"]),
+            embedding=file["obsm"][_text(summary["embedding"])][()],
+            clusters=_read_labels(file["obs"][clusters]) if clusters else None,
+        )
+
+
+def load_block(path, item="1-of-1"):
+    """`contract.GeneBlock` of one gene shard of `prepared.h5ad`, and the file's fingerprint."""
+    with h5py.File(path) as file:
+        names = _names(file["var"])
+        start, stop = shard_bounds(item, len(names))
+        weights = connectivity_weights(_read_sparse(file["obsp/connectivities"]))
+        block = contract.GeneBlock(
+            names[start:stop],
+            _read_columns(file["layers/spliced"], start, stop),
+            _read_columns(file["layers/unspliced"], start, stop),
+            neighborhood(weights),
+        )
+        return block, _text(file["uns/prepare/fingerprint"])
+
+
+def save_prepared(path, prepared, *, clusters):
+    """Write the AnnData that `preprocess.prepare` made, with the names under which later jobs find its parts.
+
+    clusters : column of `obs` with the clusters, '' for none.
+    """
+    prepared.uns["prepare"] |= {"fingerprint": _fingerprint(prepared), "clusters": clusters}
+    prepared.write_h5ad(path)
+
+
+def _fingerprint(prepared):
+    """Hash of all that a fit depends on: names, counts and neighbours."""
+    digest = hashlib.sha256("\n".join([*prepared.obs_names, *prepared.var_names]).encode())
+    for matrix in (prepared.layers["spliced"], prepared.layers["unspliced"], prepared.obsp["connectivities"]):
+        for part in (matrix.data, matrix.indices, matrix.indptr):
+            digest.update(np.ascontiguousarray(part))
+    return digest.hexdigest()
+
+
+def sizes(prepared):
+    """How large a prepared dataset is: what the memory of later jobs is computed from."""
+    return {
+        "n_cells": prepared.n_obs,
+        "n_genes": prepared.n_vars,
+        "n_edges": prepared.obsp["connectivities"].nnz + prepared.n_obs,
+        "n_counts": prepared.layers["spliced"].nnz + prepared.layers["unspliced"].nnz,
+    }
+
+
+def load_moments(path, mask, layer="spliced"):
+    """First moments of the genes of `prepared.h5ad` for which `mask` is true, float32 (n_cells, n_genes)."""
+    block, _ = load_block(path)
+    return np.ascontiguousarray(first_moments(getattr(block, layer)[:, np.flatnonzero(mask)], block.around).T)
+
+
+def load_velocity(path, cells=slice(None)):
+    """Velocities in the velocity genes of a merged fit, float32 (n_cells, n_velocity_genes), and the mask of those.
+
+    cells : slice of the cells to read.
+    """
+    mask = load_fit_genes(path)["velocity_genes"]
+    return np.ascontiguousarray(load_fit_layer(path, "velocity", genes=mask, cells=cells).T), mask
+
+
+def save_shard(path, fit, names, *, item, fingerprint):
+    """Write the `contract.Fit` of one gene shard, with what a merge needs to tell whether it belongs there."""
+    with h5py.File(path, "w") as file:
+        file.attrs["item"], file.attrs["fingerprint"] = item, fingerprint
+        _write_table(file.create_group("genes"), {"name": names, **fit.genes})
+        for name, layer in fit.layers.items():
+            file.create_dataset(f"layers/{name}", data=layer)
+
+
+def merge_shards(path, shards, *, prepared, select):
+    """Put the gene shards of a fit together, in the dataset's order, and add the column `velocity_genes`.
+
+    shards : paths in any order.   prepared : `Prepared` that they were fitted on.
+    select : function of the columns of all genes that returns the mask of velocity genes.
+    Returns the columns.  Raises ValueError where shards are lost, doubled, of another split or of other data.
+    """
+    ordered = _checked_shards(shards, prepared)
+    tables = [_load_table(shard, "genes") for shard in ordered]
+    genes = {column: np.concatenate([table[column] for table in tables]) for column in tables[0]}
+    names = genes.pop("name")
+    if not np.array_equal(names, prepared.genes):
+        raise ValueError(f"the shards hold {len(names)} genes that are not the {len(prepared.genes)} prepared ones")
+    genes["velocity_genes"] = select(genes)
+    n_cells = len(prepared.cells)
+    with h5py.File(path, "w") as file:
+        _write_table(file.create_group("genes"), {"name": names, **genes})
+        with h5py.File(ordered[0]) as first:
+            for layer in first["layers"]:
+                # a gene a chunk: analyses read genes, the graph reads the cells of a shard for all of them
+                file.create_dataset(f"layers/{layer}", (len(names), n_cells), "f4", chunks=(1, n_cells))
+        row = 0
+        for shard, table in zip(ordered, tables, strict=True):
+            with h5py.File(shard) as part:
+                fit = contract.Fit(
+                    {column: values for column, values in table.items() if column != "name"},
+                    {name: part["layers"][name][()] for name in part["layers"]},
+                )
+            n_rows = len(table["name"])
+            contract.check(fit, n_rows, n_cells)
+            for name, values in fit.layers.items():
+                file["layers"][name][row : row + n_rows] = values
+            row += n_rows
+    return genes
+
+
+def _checked_shards(shards, prepared):
+    """Paths of a complete and consistent set of shards, in the order of their numbers."""
+    by_item = {}
+    for shard in shards:
+        with h5py.File(shard) as file:
+            item, fingerprint = file.attrs["item"], file.attrs["fingerprint"]
+        if fingerprint != prepared.fingerprint:
+            raise ValueError(f"{shard} was fitted on other counts or neighbours than the prepared ones; delete it")
+        if item in by_item:
+            raise ValueError(f"{shard} and {by_item[item]} both hold shard {item}; delete one of them")
+        by_item[item] = shard
+    n_shards = int(next(iter(by_item)).split("-of-")[1])
+    wanted = [f"{number}-of-{n_shards}" for number in range(1, n_shards + 1)]
+    if set(by_item) != set(wanted):
+        lost, strange = sorted(set(wanted) - set(by_item)), sorted(set(by_item) - set(wanted))
+        raise ValueError(
+            f"not a complete set of {n_shards} shards: lost {lost or 'none'}, of another split {strange or 'none'}"
+        )
+    return [by_item[item] for item in wanted]
+
+
+def merge_graph_shards(paths):
+    """The whole graph, CSR (n_cells, n_cells), from its shards of rows in any order.
+
+    Raises ValueError where rows are lost or doubled.
+    """
+    blocks = {}
+    for path in paths:
+        with h5py.File(path) as file:
+            blocks[int(file.attrs["first_cell"])] = _read_sparse(file["graph"])
+    row = 0
+    for first_cell, block in sorted(blocks.items()):
+        if first_cell != row:
+            raise ValueError(f"the graph shards do not join: the one after cell {row} starts at {first_cell}")
+        row += block.shape[0]
+    if row != block.shape[1] or len(blocks) != len(paths):
+        raise ValueError(f"{len(paths)} graph shards hold {row} rows of {block.shape[1]} cells")
+    return sparse.vstack([blocks[first_cell] for first_cell in sorted(blocks)], format="csr")
+
+
+def load_fit_genes(path):
+    """Columns of a merged fit: dict of arrays (n_genes,), with `name`."""
+    return _load_table(path, "genes")
+
+
+def load_fit_layer(path, name, *, genes=slice(None), cells=slice(None)):
+    """Some genes and cells of one layer of a merged fit, float32 (n_genes, n_cells); None where there is none.
+
+    genes : slice or bool mask.   cells : slice.
+    """
+    with h5py.File(path) as file:
+        return file["layers"][name][genes, cells] if name in file["layers"] else None
+
+
+def load_times(path):
+    """Gene-wise times of a merged fit and the likelihoods of their genes, by the names that `time` takes; or none."""
+    fit_t = load_fit_layer(path, "fit_t")
+    return {} if fit_t is None else {"fit_t": fit_t, "likelihood": load_fit_genes(path)["fit_likelihood"]}
+
+
+def fit_layer_names(path):
+    """Names of the layers of a merged fit."""
+    with h5py.File(path) as file:
+        return list(file["layers"])
+
+
+class Result(NamedTuple):
+    """A velocity result as AnnData would give it, with its layers left on disk."""
+
+    obs: object
+    var: object
+    obsm: dict
+    uns: dict
+    layers: h5py.Group
+
+
+@contextmanager
+def open_result(path):
+    """`Result` of a `velocity.h5ad`, for as long as the file is open; of `uns` all but the velocity graphs."""
+    from anndata.io import read_elem  # AnnData's memory is for those who need it: shards do not
+
+    with h5py.File(path) as file:
+        uns = {name: read_elem(item) for name, item in file["uns"].items() if not name.startswith("velocity_graph")}
+        yield Result(
+            obs=read_elem(file["obs"]),
+            var=read_elem(file["var"]),
+            obsm={name: item[()] for name, item in file["obsm"].items()},
+            uns=uns,
+            layers=file["layers"],
+        )
+
+
+def save_arrays(path, arrays, **attributes):
+    """Write named arrays and CSR matrices, and attributes of the file."""
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        for name, values in arrays.items():
+            if sparse.issparse(values):
+                _write_sparse(file.create_group(name), values)
+            else:
+                file.create_dataset(name, data=values)
+
+
+def load_arrays(path):
+    """Arrays and CSR matrices written by `save_arrays`."""
+    with h5py.File(path) as file:
+        return {name: _read_sparse(item) if isinstance(item, h5py.Group) else item[()] for name, item in file.items()}
+
+
+def save_json(path, values):
+    """Write a nest of plain values as JSON."""
+    Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_columns(group, start, stop):
+    """Columns start to stop of a CSC matrix on disk."""
+    if group.attrs["encoding-type"] != "csc_matrix":
+        raise ValueError(f"{group.name} is a {group.attrs['encoding-type']}, not readable by gene")
+    indptr = group["indptr"][start : stop + 1].astype(np.int64)
+    first, last = (indptr[0], indptr[-1]) if len(indptr) else (0, 0)
+    part = (group["data"][first:last], group["indices"][first:last], indptr - first)
+    return sparse.csc_matrix(part, shape=(group.attrs["shape"][0], stop - start))
+
+
+def _read_sparse(group):
+    part = (group["data"][()], group["indices"][()], group["indptr"][()])
+    return sparse.csr_matrix(part, shape=tuple(group.attrs["shape"]))
+
+
+def _write_sparse(group, matrix):
+    group.attrs["shape"] = matrix.shape
+    for part in ("data", "indices", "indptr"):
+        group.create_dataset(part, data=getattr(matrix, part))
+
+
+def _write_table(group, columns):
+    for name, values in columns.items():
+        text = np.asarray(values).dtype.kind in "UO"
+        group.create_dataset(name, data=values.astype(object) if text else values)
+
+
+def _load_table(path, group):
+    with h5py.File(path) as file:
+        return {name: _text(column) for name, column in file[group].items()}
+
+
+def _names(group):
+    return _text(group[group.attrs["_index"]])
+
+
+def _read_labels(column):
+    """A categorical column as str, '' where it is missing."""
+    categories = np.append(_text(column["categories"]), "")
+    return categories[column["codes"][()]]
+
+
+def _text(dataset):
+    """A dataset's values, as str where they are text."""
+    values = dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]
+    return values.astype(str) if isinstance(values, np.ndarray) and values.dtype == object else values
