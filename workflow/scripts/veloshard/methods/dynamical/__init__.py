@@ -5,8 +5,10 @@ degradation (gamma) are constant.  Cells are assigned to times on that curve, an
 in turn.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads
 
 from veloshard.contract import Fit, status_of
 from veloshard.methods.dynamical.gene import (
@@ -20,14 +22,7 @@ from veloshard.methods.dynamical.gene import (
 )
 from veloshard.methods.dynamical.initial import initial_parameters
 from veloshard.methods.dynamical.loss import likelihood_and_variance
-from veloshard.methods.dynamical.optimise import (
-    CURRENT_KNOWN,
-    RATIO,
-    evaluate,
-    optimise,
-    set_current,
-    start_state,
-)
+from veloshard.methods.dynamical.optimise import optimise
 from veloshard.methods.dynamical.velocity import align, alignment_factor, model_velocity, residual_velocity
 from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
 from veloshard.moments import first_moments
@@ -71,7 +66,17 @@ def fit(block, *, solver="compatible", velocity="model", fit_all_genes=False, mi
         min_r2 = min_ratio = -np.inf
     status, reason = judge_genes(spliced, unspliced, gamma, r2, min_r2=min_r2, min_ratio=min_ratio)
 
-    table, layers = _fit_genes(unspliced, spliced, block.around, status == "ok", velocity == "residual")
+    table = np.full((len(status), len(COLUMNS)), np.nan)
+    layers = np.full((len(LAYERS), *spliced.shape), np.nan, dtype=np.float32)
+
+    def fit_gene(k):
+        fitted = _fit_gene(unspliced[k], spliced[k], block.around, velocity == "residual")
+        if fitted is not None:
+            table[k], layers[:, k] = fitted
+
+    # threads, because the compiled parts of a fit let go of Python's lock and take nearly all of its time
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        list(pool.map(fit_gene, np.flatnonzero(status == "ok")))
     columns = dict(zip(COLUMNS, table.T, strict=True))
     fitted = np.isfinite(table).all(axis=1)
     late_status, late_reason = status_of(
@@ -112,56 +117,36 @@ def velocity_genes(genes, *, min_likelihood=0.001, min_r2=0.01):
     )
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
-def _fit_genes(unspliced, spliced, around, wanted, residual):
-    """Table (n_genes, n_columns) float64 and layers (n_layers, n_genes, n_cells) float32; NaN where not fitted."""
-    n_genes, n_cells = spliced.shape
-    table = np.full((n_genes, 13), np.nan)
-    layers = np.full((5, n_genes, n_cells), np.nan, dtype=np.float32)
-    for k in prange(n_genes):
-        if wanted[k]:
-            gene = describe_gene(unspliced[k].astype(np.float64), spliced[k].astype(np.float64), around)
-            if len(gene.fitted) > 2:
-                _fit_gene(gene, around, residual, table[k], layers[:, k])
-    return table, layers
-
-
-@njit(cache=True, error_model="numpy")
-def _fit_gene(gene, around, residual, row, layers):
-    """Fit one gene; writes into its row of the table and of each layer."""
-    start, p_steady, steady_u, steady_s = initial_parameters(gene)
-    state = start_state(gene, around, start)
-    optimise(gene, around, state)
-    if state.scalars[CURRENT_KNOWN] == 0.0:
-        set_current(state, state.current, evaluate(gene, around, state, state.parameters, state.current))
-    likelihood, variance = likelihood_and_variance(gene, state.parameters, state.accepted.time, state.scalars[RATIO])
-    time = neighborhood_means(state.accepted.time, around)
-    factor = alignment_factor(time, state.parameters[SWITCHING_TIME])
-    parameters = align(state.parameters, factor)
-    time *= factor
-    tau_on, tau_off = state.current.tau_on * factor, state.current.tau_off * factor
-    scaling = parameters[SCALING]
-    row[:] = np.array(
-        [
-            parameters[ALPHA],
-            parameters[BETA] / scaling,
-            parameters[GAMMA],
-            parameters[SWITCHING_TIME],
-            scaling,
-            gene.std_u,
-            gene.std_s,
-            likelihood,
-            p_steady,
-            steady_u * start[SCALING],
-            steady_s,
-            variance,
-            factor,
-        ]
-    )
-    layers[0] = time
-    layers[1] = tau_on
-    layers[2] = tau_off
+def _fit_gene(unspliced, spliced, around, residual):
+    """Row of `COLUMNS` and one array (n_cells,) for each of `LAYERS`; None where too few cells have counts."""
+    gene = describe_gene(unspliced, spliced, around)
+    if gene is None:
+        return None
+    start = initial_parameters(gene)
+    fitted = optimise(gene, around, start.parameters)
+    parameters, accepted_time = fitted.accepted.parameters, fitted.accepted.assignment.time
+    likelihood, variance = likelihood_and_variance(gene, parameters, accepted_time, fitted.ratio)
+    time = neighborhood_means(accepted_time, around)
+    factor = alignment_factor(time, parameters[SWITCHING_TIME])
+    aligned, time = align(parameters, factor), time * factor
+    tau_on, tau_off = fitted.current.assignment.tau_on * factor, fitted.current.assignment.tau_off * factor
     if residual:
-        residual_velocity(gene, parameters, time, layers[3], layers[4])
+        velocities = residual_velocity(gene, aligned, time)
     else:
-        model_velocity(gene, around, parameters, tau_on, tau_off, layers[3], layers[4])
+        velocities = model_velocity(gene, around, aligned, tau_on, tau_off)
+    row = (
+        aligned[ALPHA],
+        aligned[BETA] / aligned[SCALING],
+        aligned[GAMMA],
+        aligned[SWITCHING_TIME],
+        aligned[SCALING],
+        gene.std_u,
+        gene.std_s,
+        likelihood,
+        start.p_steady,
+        start.steady_u,
+        start.steady_s,
+        variance,
+        factor,
+    )
+    return row, (time, tau_on, tau_off, *velocities)

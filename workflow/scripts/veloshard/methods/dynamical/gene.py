@@ -1,11 +1,11 @@
-"""What the kernels share: one gene's data, its parameters and its working memory."""
+"""What the steps of the fit share: one gene's data, its parameters, and where its cells are on its curve."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-# Positions in the array of parameters that all kernels pass around.
+# Positions in the array of parameters that all functions pass around.
 ALPHA, BETA, GAMMA, SWITCHING_TIME, SCALING = range(5)
 
 
@@ -15,8 +15,8 @@ class Gene(NamedTuple):
     unspliced, spliced : (n_cells,) float64, moments.
     fitted : (n_fitted,) int64, cells that enter the loss: both counts present, none above its 99th percentile.
     upper : (n_upper,) int64, those of them above a third of the maximum, on which the likelihood is taken.
-    std_u, std_s : standard deviations over `fitted`.
-    sum_u, sum_uu, sum_s, sum_ss : (n_cells,) sums of u, u^2, s, s^2 over each cell's neighbourhood.
+    std_u, std_s : standard deviations over `fitted`; both 1 where one of them is 0.
+    sums : (n_cells, 4) of u, u^2, s, s^2 over each cell's neighborhood.
     """
 
     unspliced: np.ndarray
@@ -25,10 +25,7 @@ class Gene(NamedTuple):
     upper: np.ndarray
     std_u: float
     std_s: float
-    sum_u: np.ndarray
-    sum_uu: np.ndarray
-    sum_s: np.ndarray
-    sum_ss: np.ndarray
+    sums: np.ndarray
 
 
 class Assignment(NamedTuple):
@@ -44,53 +41,49 @@ class Assignment(NamedTuple):
     tau_off: np.ndarray
 
 
-@njit(cache=True, error_model="numpy")
-def empty_assignment(n_cells):
-    """An `Assignment` to be written into."""
-    return Assignment(np.empty(n_cells), np.empty(n_cells, np.bool_), np.empty(n_cells), np.empty(n_cells))
-
-
-@njit(cache=True, error_model="numpy")
-def copy_assignment(source, target):
-    """Write one `Assignment` over another."""
-    target.time[:] = source.time
-    target.induced[:] = source.induced
-    target.tau_on[:] = source.tau_on
-    target.tau_off[:] = source.tau_off
-
-
-@njit(cache=True, error_model="numpy")
-def select_cells(unspliced, spliced):
-    """Cells that enter the loss, and those that enter the likelihood: two arrays of positions.
-
-    Fewer than three cells with both counts make a gene unrecoverable: both arrays are then empty.
-    """
+def describe_gene(unspliced, spliced, around):
+    """`Gene` from its moments, (n_cells,) each; None where fewer than three cells have both counts."""
+    unspliced, spliced = unspliced.astype(np.float64), spliced.astype(np.float64)
     both = np.flatnonzero((unspliced > 0) & (spliced > 0))
     if len(both) < 3:
-        return both[:0], both[:0]
+        return None
     # the 99th percentile, not the maximum: one doublet would set the gene's scale
-    high_u, high_s = np.percentile(unspliced[both], 99), np.percentile(spliced[both], 99)
-    fitted = both[(unspliced[both] <= high_u) & (spliced[both] <= high_s)]
+    within = [counts[both] <= np.percentile(counts[both], 99) for counts in (unspliced, spliced)]
+    fitted = both[within[0] & within[1]]
+    if len(fitted) < 3:
+        return None
     u, s = unspliced[fitted], spliced[fitted]
-    upper = fitted[(u > np.max(u) / 3) & (s > np.max(s) / 3)]
-    return fitted, upper
+    std_u, std_s = np.std(u), np.std(s)
+    if std_u == 0 or std_s == 0:
+        std_u = std_s = 1.0
+    return Gene(
+        unspliced,
+        spliced,
+        fitted,
+        fitted[(u > u.max() / 3) & (s > s.max() / 3)],
+        float(std_u),
+        float(std_s),
+        neighborhood_sums(unspliced, spliced, around),
+    )
 
 
-@njit(cache=True, error_model="numpy")
-def neighborhood_sums(values, indptr, indices):
-    """Sum of `values` over each cell's neighbourhood, (n_cells,)."""
-    sums = np.empty(len(values))
-    for cell in range(len(values)):
-        total = 0.0
-        for k in range(indptr[cell], indptr[cell + 1]):
-            total += values[indices[k]]
-        sums[cell] = total
+@njit(cache=True, nogil=True, error_model="numpy")
+def neighborhood_sums(unspliced, spliced, around):
+    """Sums of u, u^2, s, s^2 over each cell's neighborhood, (n_cells, 4)."""
+    sums = np.zeros((len(spliced), 4))
+    for cell in range(len(spliced)):
+        for k in range(around.indptr[cell], around.indptr[cell + 1]):
+            u, s = unspliced[around.indices[k]], spliced[around.indices[k]]
+            sums[cell, 0] += u
+            sums[cell, 1] += u * u
+            sums[cell, 2] += s
+            sums[cell, 3] += s * s
     return sums
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def neighborhood_means(values, around):
-    """Weighted mean of `values` over each cell's neighbourhood, (n_cells,)."""
+    """Weighted mean of `values` over each cell's neighborhood, (n_cells,)."""
     means = np.empty(len(values))
     for cell in range(len(values)):
         total = 0.0
@@ -98,25 +91,3 @@ def neighborhood_means(values, around):
             total += around.weights[k] * values[around.indices[k]]
         means[cell] = total
     return means
-
-
-@njit(cache=True, error_model="numpy")
-def describe_gene(unspliced, spliced, around):
-    """`Gene` from its moments, (n_cells,) float64 each."""
-    fitted, upper = select_cells(unspliced, spliced)
-    std_u = np.std(unspliced[fitted]) if len(fitted) > 0 else 0.0
-    std_s = np.std(spliced[fitted]) if len(fitted) > 0 else 0.0
-    if std_u == 0 or std_s == 0:
-        std_u = std_s = 1.0
-    return Gene(
-        unspliced,
-        spliced,
-        fitted,
-        upper,
-        std_u,
-        std_s,
-        neighborhood_sums(unspliced, around.indptr, around.indices),
-        neighborhood_sums(unspliced * unspliced, around.indptr, around.indices),
-        neighborhood_sums(spliced, around.indptr, around.indices),
-        neighborhood_sums(spliced * spliced, around.indptr, around.indices),
-    )

@@ -1,9 +1,9 @@
 """Where the fit of a gene starts: rates and switching time from its most expressed cells (Bergen et al. 2020)."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from veloshard.methods.dynamical.assign import time_from_state
 
@@ -14,45 +14,21 @@ BIMODAL = 1e-3
 N_GRID = 30
 
 
-@njit(cache=True, error_model="numpy")
-def kernel_density(x, grid):
-    """Gaussian kernel density of x on a grid, bandwidth by Scott's rule: sd(x) n^(-1/5)."""
-    deviation = np.std(x) * math.sqrt(len(x) / (len(x) - 1.0)) * len(x) ** -0.2
-    density = np.zeros(len(grid))
-    for k in range(len(grid)):
-        for value in x:
-            distance = (grid[k] - value) / deviation
-            density[k] += math.exp(-0.5 * distance * distance)
-    return density / (len(x) * deviation * math.sqrt(2 * math.pi))
+class Start(NamedTuple):
+    """Where a fit starts.
 
-
-@njit(cache=True, error_model="numpy")
-def bimodality(x):
-    """P-value against one mode, and the place of the upper mode; (1, 0) where x has no spread.
-
-    The density is cut at its minimum about the middle of the range; tested is the height of the peak above
-    the cut against the mean there.
+    parameters : (5,).   p_steady : p-value against expression with one mode.
+    steady_u, steady_s : upper modes of u, in the unit of the unspliced counts, and of s.
     """
-    if np.std(x) == 0 or len(x) < 2:
-        return 1.0, 0.0
-    grid = np.linspace(np.min(x), np.max(x), N_GRID)
-    density = kernel_density(x, grid)
-    cut = N_GRID // 2 - 2
-    cut += np.argmin(density[cut : cut + 4])
-    peak = cut + np.argmax(density[cut:])
-    height = density[peak] - np.mean(density[cut:])
-    statistic = height / max(np.std(density) / math.sqrt(N_GRID), 1.0)
-    mode = (grid[peak] + grid[min(peak + 1, N_GRID - 1)]) / 2
-    return 0.5 * math.erfc(statistic / math.sqrt(2)), mode
+
+    parameters: np.ndarray
+    p_steady: float
+    steady_u: float
+    steady_s: float
 
 
-@njit(cache=True, error_model="numpy")
 def initial_parameters(gene):
-    """First parameters of a gene, and what its bimodality says.
-
-    Returns (parameters (5,), p-value of the steady state, unspliced and spliced level of the steady state),
-    unspliced on the scale of spliced.
-    """
+    """`Start` of the fit of a gene."""
     scaling = gene.std_u / gene.std_s
     u, s = gene.unspliced[gene.fitted] / scaling, gene.spliced[gene.fitted]
     extreme_s = s >= np.percentile(s, EXTREME_PERCENTILE)
@@ -75,4 +51,31 @@ def initial_parameters(gene):
         alpha = gamma * s_inf
         beta = alpha / u_inf
     switching_time = time_from_state(u_inf, s_inf, 0.0, 0.0, alpha, beta, gamma)
-    return np.array([alpha, beta, gamma, switching_time, scaling]), p_steady, steady_u, steady_s
+    parameters = np.array([alpha, beta, gamma, switching_time, scaling])
+    return Start(parameters, p_steady, steady_u * scaling, steady_s)
+
+
+def bimodality(x):
+    """P-value against one mode, and the place of the upper mode; (1, 0) where x has no spread.
+
+    The density is cut at its minimum about the middle of the range; tested is the height of the peak above
+    the cut against the mean there.
+    """
+    if np.std(x) == 0:
+        return 1.0, 0.0
+    grid = np.linspace(np.min(x), np.max(x), N_GRID)
+    density = kernel_density(x, grid)
+    cut = N_GRID // 2 - 2
+    cut += np.argmin(density[cut : cut + 4])
+    peak = cut + np.argmax(density[cut:])
+    height = density[peak] - np.mean(density[cut:])
+    statistic = height / max(np.std(density) / math.sqrt(N_GRID), 1.0)
+    mode = (grid[peak] + grid[min(peak + 1, N_GRID - 1)]) / 2
+    return 0.5 * math.erfc(statistic / math.sqrt(2)), mode
+
+
+def kernel_density(x, grid):
+    """Gaussian kernel density of x on a grid, bandwidth by Scott's rule: sd(x) n^(-1/5)."""
+    deviation = np.std(x, ddof=1) * len(x) ** -0.2
+    distance = (grid[:, None] - x) / deviation
+    return np.mean(np.exp(-0.5 * distance**2), axis=1) / (deviation * math.sqrt(2 * math.pi))

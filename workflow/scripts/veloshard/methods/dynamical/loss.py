@@ -10,67 +10,71 @@ from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCH
 from veloshard.splicing import spliced_at, unspliced_at
 
 
-@njit(cache=True, error_model="numpy")
-def state_at(time, parameters, u0, s0):
-    """Model's (u, s) at a time since the switch on; (u0, s0) is the state at the switch off."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def curve_at(time, parameters):
+    """Model's (u, s) at times since the switch on: two arrays (n_times,)."""
     alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
-    if time < parameters[SWITCHING_TIME]:
-        return unspliced_at(time, 0.0, alpha, beta), spliced_at(time, 0.0, 0.0, alpha, beta, gamma)
-    tau = time - parameters[SWITCHING_TIME]
-    return unspliced_at(tau, u0, 0.0, beta), spliced_at(tau, s0, u0, 0.0, beta, gamma)
+    switching_time = parameters[SWITCHING_TIME]
+    u0, s0 = switching_state(parameters)
+    u, s = np.empty(len(time)), np.empty(len(time))
+    for k in range(len(time)):
+        if time[k] < switching_time:
+            u[k] = unspliced_at(time[k], 0.0, alpha, beta)
+            s[k] = spliced_at(time[k], 0.0, 0.0, alpha, beta, gamma)
+        else:
+            u[k] = unspliced_at(time[k] - switching_time, u0, 0.0, beta)
+            s[k] = spliced_at(time[k] - switching_time, s0, u0, 0.0, beta, gamma)
+    return u, s
 
 
-@njit(cache=True, error_model="numpy")
-def residuals(gene, parameters, time, cell, u0, s0):
-    """Standardised residuals (u, s) of a cell."""
-    u, s = state_at(time[cell], parameters, u0, s0)
+@njit(cache=True, nogil=True, error_model="numpy")
+def residuals(gene, parameters, time, cells, ratio):
+    """Standardised residuals of u and of s, and the penalty: three arrays (len(cells),).
+
+    The penalty says how far gamma/beta has left the initial steady-state ratio, in standardised spliced
+    counts; 0 where `ratio` is NaN.
+    """
+    u, s = curve_at(time[cells], parameters)
     scaling = parameters[SCALING]
-    return (u - gene.unspliced[cell] / scaling) / gene.std_u * scaling, (s - gene.spliced[cell]) / gene.std_s
+    drift = 0.0 if math.isnan(ratio) else (parameters[GAMMA] / parameters[BETA] - ratio) / gene.std_s
+    penalty = np.empty(len(cells))
+    for k in range(len(cells)):
+        u[k] = (u[k] * scaling - gene.unspliced[cells[k]]) / gene.std_u
+        s[k] = (s[k] - gene.spliced[cells[k]]) / gene.std_s
+        penalty[k] = drift * gene.spliced[cells[k]]
+    return u, s, penalty
 
 
-@njit(cache=True, error_model="numpy")
-def ratio_penalty(gene, parameters, ratio, cell):
-    """How far gamma/beta has left the initial steady-state ratio, in standardised spliced counts; NaN: free."""
-    if math.isnan(ratio):
-        return 0.0
-    return (parameters[GAMMA] / parameters[BETA] - ratio) * gene.spliced[cell] / gene.std_s
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def squared_error(gene, parameters, time, ratio):
     """Sum over the fitted cells of the squared residuals and the squared penalty."""
-    u0, s0 = switching_state(parameters)
+    du, ds, penalty = residuals(gene, parameters, time, gene.fitted, ratio)
     total = 0.0
-    for cell in gene.fitted:
-        du, ds = residuals(gene, parameters, time, cell, u0, s0)
-        penalty = ratio_penalty(gene, parameters, ratio, cell)
-        total += du * du + ds * ds + penalty * penalty
+    for k in range(len(du)):
+        total += du[k] * du[k] + ds[k] * ds[k] + penalty[k] * penalty[k]
     return total
 
 
-@njit(cache=True, error_model="numpy")
 def likelihood_and_variance(gene, parameters, time, ratio):
     """Likelihood per cell of the gene, and the variance of its signed residuals without the penalty.
 
     Both are taken on cells above a third of the maximum: where expression is low any curve fits.
     NaN where no cell is left.
     """
-    u0, s0 = switching_state(parameters)
     n_upper = len(gene.upper)
-    penalised, plain = np.empty(n_upper), np.empty(n_upper)
-    sign = np.empty(n_upper)
-    for k in range(n_upper):
-        cell = gene.upper[k]
-        du, ds = residuals(gene, parameters, time, cell, u0, s0)
-        plain[k] = du * du + ds * ds
-        penalised[k] = plain[k] + ratio_penalty(gene, parameters, ratio, cell) ** 2
-        sign[k] = np.sign(ds)
     if n_upper == 0:
         return math.nan, math.nan
-    variance = np.mean(penalised) - np.mean(sign * np.sqrt(penalised)) ** 2
-    if variance == 0:  # the same counts in all cells
-        variance = 1.0
+    du, ds, penalty = residuals(gene, parameters, time, gene.upper, ratio)
+    plain = du**2 + ds**2
+    penalised = plain + penalty**2
+    # the same counts in all cells leave no variance
+    variance = signed_variance(penalised, ds) or 1.0
     # one in a hundred cells counts as given away to the parameters
     effective = max(n_upper - 0.01 * len(gene.unspliced), 2.0)
     log_likelihood = -0.5 / effective * np.sum(penalised) / variance - 0.5 * math.log(2 * math.pi * variance)
-    return math.exp(log_likelihood), np.mean(plain) - np.mean(sign * np.sqrt(plain)) ** 2
+    return math.exp(log_likelihood), signed_variance(plain, ds)
+
+
+def signed_variance(squares, sign):
+    """Variance of the square roots of `squares` with the signs of `sign`, both (n,)."""
+    return np.mean(squares) - np.mean(np.sign(sign) * np.sqrt(squares)) ** 2

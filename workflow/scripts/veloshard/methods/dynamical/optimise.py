@@ -1,266 +1,206 @@
 """The M-step as scVelo does it: one simplex step a stage, each result kept only where the loss falls.
 
 The order of the stages, their starting points and the rules of acceptance decide the result (it is no
-minimum of the loss), so they are part of the method: Bergen et al. 2020, scVelo 0.3.
+minimum of the loss), so they are part of the method: Bergen et al. 2020, scVelo 0.3.  What takes time is
+compiled, the assignment of times and the loss; the stages themselves are a few dozen steps a gene.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from veloshard.methods.dynamical.assign import assign_times
-from veloshard.methods.dynamical.gene import (
-    ALPHA,
-    BETA,
-    GAMMA,
-    SCALING,
-    SWITCHING_TIME,
-    Assignment,
-    copy_assignment,
-    empty_assignment,
-)
+from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME, Assignment, Gene
 from veloshard.methods.dynamical.loss import squared_error
+from veloshard.moments import Neighborhood
 from veloshard.splicing import unspliced_at
 
-# Entries of `State.scalars`.
-LOSS, RATIO, CURRENT_LOSS, CURRENT_KNOWN, ALTERNATIVE_REFUSED, PROJECTED = range(6)
+# What the stages vary, after scalings and alpha were tried on a line, and the tolerances of their simplex.
+STAGES = (
+    ((SWITCHING_TIME, ALPHA), 1e-4),
+    ((SWITCHING_TIME, BETA, SCALING), 1e-4),
+    ((ALPHA, GAMMA), 1e-2),
+    ((SWITCHING_TIME,), 1e-4),
+    ((SWITCHING_TIME, ALPHA, BETA, GAMMA), 1e-2),
+)
+
+
+class Problem(NamedTuple):
+    """What is minimised at a stage.
+
+    ratio : gamma/beta from which departures are penalised, NaN for none.
+    projected : times by projection on the curve where beta < gamma, instead of inverting the solution.
+    """
+
+    gene: Gene
+    around: Neighborhood
+    ratio: float
+    projected: bool
+
+
+class Trial(NamedTuple):
+    """Parameters (5,), the times they give the cells, and the loss at those."""
+
+    parameters: np.ndarray
+    assignment: Assignment
+    loss: float
 
 
 class State(NamedTuple):
-    """The fit of a gene as it stands; its arrays are written into.
+    """The fit as it stands.
 
-    parameters : (5,), accepted.   accepted : the assignment accepted with them, its loss in scalars[LOSS].
-    current : the assignment that the accepted parameters give in the present mode of assignment.
-    candidate, alternative : working memory.   distances : (n_cells, 2) working memory.
-    scalars : loss; steady-state ratio (NaN: not yet set); loss of `current`; whether `current` is known;
-        whether an earlier switch has been refused for the accepted state; whether times are projected.
+    accepted : parameters with times and loss from when they were accepted.
+    current : the same parameters with the times they give now; None where that is not known.
+    switch_refused : an earlier switch was tried on them and refused.
     """
 
-    parameters: np.ndarray
-    accepted: Assignment
-    current: Assignment
-    candidate: Assignment
-    alternative: Assignment
-    distances: np.ndarray
-    scalars: np.ndarray
+    accepted: Trial
+    current: Trial | None
+    switch_refused: bool
 
 
-@njit(cache=True, error_model="numpy")
-def start_state(gene, around, parameters):
-    """`State` at the initial parameters."""
-    n_cells = len(gene.unspliced)
-    state = State(
-        parameters.copy(),
-        empty_assignment(n_cells),
-        empty_assignment(n_cells),
-        empty_assignment(n_cells),
-        empty_assignment(n_cells),
-        np.empty((n_cells, 2)),
-        np.array([0.0, math.nan, 0.0, 0.0, 0.0, 0.0]),
-    )
-    loss = evaluate(gene, around, state, parameters, state.accepted)
-    state.scalars[LOSS] = loss
-    set_current(state, state.accepted, loss)
+class Fitted(NamedTuple):
+    """Result of the fit: the accepted trial, the times its parameters give, and the penalised ratio."""
+
+    accepted: Trial
+    current: Trial
+    ratio: float
+
+
+def optimise(gene, around, parameters):
+    """`Fitted` of a gene from its initial parameters (5,), through all stages."""
+    problem = Problem(gene, around, ratio=math.nan, projected=False)
+    state = accept(evaluate(problem, parameters))
+    state = search_scaling(problem, state, sight=0.5)
+    state = search_scaling(problem, state, sight=0.1)
+    start = state.accepted.parameters
+    problem = problem._replace(ratio=start[GAMMA] / start[BETA])
+    for alpha in start[ALPHA] * (1.0 + 0.1 * np.linspace(-1.0, 1.0, 5)):
+        state = propose(problem, state, _replaced(state.accepted.parameters, (ALPHA,), (alpha,)))
+    for free, tolerance in STAGES:
+        best = simplex_step(problem, state.accepted, free, tolerance=tolerance, reassign=True)
+        state = propose(problem, state, best)
+
+    problem = problem._replace(projected=True)
+    state = State(state.accepted, None, False)
+    state = propose(problem, state, state.accepted.parameters, adjust_switch=False)
+    free, tolerance = STAGES[-1]
+    state = propose(problem, state, simplex_step(problem, state.accepted, free, tolerance=tolerance, reassign=False))
+    state = propose(problem, state, state.accepted.parameters)
+    current = state.current or evaluate(problem, state.accepted.parameters)
+    return Fitted(state.accepted, current, problem.ratio)
+
+
+def evaluate(problem, parameters):
+    """`Trial` of parameters at the times they give."""
+    assignment = assign_times(problem.gene, problem.around, parameters, problem.projected)
+    loss = squared_error(problem.gene, parameters, assignment.time, problem.ratio)
+    return Trial(parameters, assignment, loss)
+
+
+def accept(trial):
+    """`State` of a fit that has just accepted a trial."""
+    return State(trial, trial, False)
+
+
+def search_scaling(problem, state, *, sight):
+    """Propose four scalings within a fraction `sight` about the present one, with beta changed alike."""
+    for scaling in state.accepted.parameters[SCALING] * (1.0 + sight * np.linspace(-1.0, 1.0, 4)):
+        now = state.accepted.parameters
+        beta = now[BETA] / now[SCALING] * scaling
+        state = propose(problem, state, _replaced(now, (BETA, SCALING), (beta, scaling)))
     return state
 
 
-@njit(cache=True, error_model="numpy")
-def evaluate(gene, around, state, parameters, assignment):
-    """Loss of parameters at the times they give; writes those into `assignment`."""
-    projected = state.scalars[PROJECTED] == 1.0
-    assign_times(gene, around, parameters, projected, state.distances, assignment)
-    return squared_error(gene, parameters, assignment.time, state.scalars[RATIO])
+def propose(problem, state, parameters, *, adjust_switch=True):
+    """`State` after a proposal: accepted where it lowers the loss; then, or else, an earlier switch is tried.
 
-
-@njit(cache=True, error_model="numpy")
-def set_current(state, assignment, loss):
-    """Remember what the accepted parameters give, so that a rejected step costs no second evaluation."""
-    copy_assignment(assignment, state.current)
-    state.scalars[CURRENT_LOSS] = loss
-    state.scalars[CURRENT_KNOWN] = 1.0
-    state.scalars[ALTERNATIVE_REFUSED] = 0.0
-
-
-@njit(cache=True, error_model="numpy")
-def project_from_now_on(state):
-    """Assign times by projection on the curve instead of by the inverse of the solution."""
-    state.scalars[PROJECTED] = 1.0
-    state.scalars[CURRENT_KNOWN] = 0.0
-    state.scalars[ALTERNATIVE_REFUSED] = 0.0
-
-
-@njit(cache=True, error_model="numpy")
-def propose(gene, around, state, parameters, adjust_switch):
-    """Accept parameters where they lower the loss; then, or else, try an earlier switch.
-
-    adjust_switch : also try to move the switching time to the last cell on the way up, and take that where the
-        loss rises by at most 1 % or the peak of u by more than that.
+    adjust_switch : also try to move the switching time to the last cell on the way up.
     """
-    scalars = state.scalars
-    loss = evaluate(gene, around, state, parameters, state.candidate)
-    better = loss < scalars[LOSS]
-    if adjust_switch and state.accepted.induced.any():
-        if better:
-            switched = try_earlier_switch(gene, around, state, parameters, state.candidate, loss)
-        else:
-            if scalars[CURRENT_KNOWN] == 0.0:
-                set_current(state, state.current, evaluate(gene, around, state, state.parameters, state.current))
-            if scalars[ALTERNATIVE_REFUSED] == 1.0:
-                return
-            stay, loss_now = state.parameters.copy(), scalars[CURRENT_LOSS]
-            switched = try_earlier_switch(gene, around, state, stay, state.current, loss_now)
-            if not switched:
-                scalars[ALTERNATIVE_REFUSED] = 1.0
-        if switched:
-            return
-    if better:
-        accept(state, parameters, state.candidate, loss)
+    trial = evaluate(problem, parameters)
+    better = trial.loss < state.accepted.loss
+    if adjust_switch and state.accepted.assignment.induced.any():
+        if not better and state.switch_refused:
+            return state
+        if not better and state.current is None:
+            state = state._replace(current=evaluate(problem, state.accepted.parameters))
+        switched = earlier_switch(problem, state.accepted, trial if better else state.current)
+        if switched is not None:
+            return accept(switched)
+        if not better:
+            return state._replace(switch_refused=True)
+    return accept(trial) if better else state
 
 
-@njit(cache=True, error_model="numpy")
-def accept(state, parameters, assignment, loss):
-    """Make parameters and their assignment the state of the fit."""
-    state.parameters[:] = parameters
-    copy_assignment(assignment, state.accepted)
-    state.scalars[LOSS] = loss
-    set_current(state, assignment, loss)
+def earlier_switch(problem, accepted, trial):
+    """`Trial` that switches off at the last cell on the way up, or None if the fit does not bear it.
 
-
-@njit(cache=True, error_model="numpy")
-def try_earlier_switch(gene, around, state, parameters, assignment, loss):
-    """Switch off at the last cell that is on the way up, if the fit bears it; says whether it was done."""
-    time, switching_time = assignment.time, parameters[SWITCHING_TIME]
-    last = longest = -math.inf
-    n_at_switch = 0
-    for cell in range(len(time)):
-        if state.accepted.induced[cell] and time[cell] > last:
-            last = time[cell]
-        longest = max(longest, time[cell])
-        n_at_switch += time[cell] == switching_time
+    It does where the loss rises by at most 1 %, or the peak of u by more than that.
+    """
+    time, parameters = trial.assignment.time, trial.parameters
+    switching_time = parameters[SWITCHING_TIME]
+    last = time[accepted.assignment.induced].max()
     if not 0 < last < switching_time:
-        return False
-    earlier = parameters.copy()
-    earlier[SWITCHING_TIME] = last + longest / len(time) * n_at_switch
-    earlier_loss = evaluate(gene, around, state, earlier, state.alternative)
-    peak = unspliced_at(switching_time, 0.0, parameters[ALPHA], parameters[BETA])
-    earlier_peak = unspliced_at(earlier[SWITCHING_TIME], 0.0, parameters[ALPHA], parameters[BETA])
-    if earlier_loss * 0.99 <= min(loss, state.scalars[LOSS]) or peak * 0.99 < earlier_peak:
-        accept(state, earlier, state.alternative, earlier_loss)
-        return True
-    return False
+        return None
+    at_switch = np.mean(time == switching_time)
+    earlier = evaluate(problem, _replaced(parameters, (SWITCHING_TIME,), (last + time.max() * at_switch,)))
+    peak, earlier_peak = (
+        unspliced_at(p[SWITCHING_TIME], 0.0, p[ALPHA], p[BETA]) for p in (parameters, earlier.parameters)
+    )
+    borne = earlier.loss * 0.99 <= min(trial.loss, accepted.loss) or peak * 0.99 < earlier_peak
+    return earlier if borne else None
 
 
-@njit(cache=True, error_model="numpy")
-def objective(gene, around, state, free, values, reassign):
-    """Mean squared error with some parameters replaced, at the accepted times or at those they give."""
-    parameters = replaced(state.parameters, free, values)
-    if reassign:
-        return evaluate(gene, around, state, parameters, state.candidate) / len(gene.fitted)
-    return squared_error(gene, parameters, state.accepted.time, state.scalars[RATIO]) / len(gene.fitted)
+def simplex_step(problem, accepted, free, *, tolerance, reassign):
+    """Parameters after one iteration of Nelder-Mead over those at positions `free`.
 
-
-@njit(cache=True, error_model="numpy")
-def replaced(parameters, free, values):
-    """A copy of parameters with those at positions `free` replaced; a switching time of 0 is left as it was."""
-    new = parameters.copy()
-    for k in range(len(free)):
-        if not (free[k] == SWITCHING_TIME and values[k] == 0):
-            new[free[k]] = values[k]
-    return new
-
-
-@njit(cache=True, error_model="numpy")
-def simplex_step(gene, around, state, free, tolerance, reassign):
-    """One iteration of Nelder-Mead over the parameters at positions `free`, from the accepted ones.
-
+    reassign : give cells new times at each vertex, or leave them at the accepted ones.
     Initial simplex, coefficients (reflection 1, expansion 2, contraction and shrinkage 1/2) and the test for
-    convergence are SciPy's.  Returns the best vertex.
+    convergence are SciPy's.
     """
-    n = len(free)
-    points, values = np.empty((n + 1, n)), np.empty(n + 1)
-    for k in range(n + 1):
-        points[k] = state.parameters[free]
-        if k > 0:
-            x = points[k, k - 1]
-            points[k, k - 1] = 1.05 * x if x != 0 else 0.00025
-        values[k] = objective(gene, around, state, free, points[k], reassign)
-    order = np.argsort(values, kind="mergesort")
-    points, values = points[order], values[order]
-    if np.max(np.abs(points[1:] - points[0])) <= tolerance and np.max(np.abs(values[1:] - values[0])) <= tolerance:
-        return points[0]
 
-    center = np.zeros(n)
-    for k in range(n):
-        center += points[k]
-    center /= n
-    reflected = 2.0 * center - points[n]
-    value = objective(gene, around, state, free, reflected, reassign)
-    shrink = False
-    if value < values[0]:
-        expanded = 3.0 * center - 2.0 * points[n]
-        expanded_value = objective(gene, around, state, free, expanded, reassign)
-        if expanded_value < value:
-            points[n], values[n] = expanded, expanded_value
+    def objective(values):
+        parameters = _replaced(accepted.parameters, free, values)
+        if reassign:
+            loss = evaluate(problem, parameters).loss
         else:
-            points[n], values[n] = reflected, value
-    elif value < values[n - 1]:
-        points[n], values[n] = reflected, value
-    elif value < values[n]:
-        contracted = 1.5 * center - 0.5 * points[n]
-        contracted_value = objective(gene, around, state, free, contracted, reassign)
-        shrink = not contracted_value <= value
-        if not shrink:
-            points[n], values[n] = contracted, contracted_value
+            loss = squared_error(problem.gene, parameters, accepted.assignment.time, problem.ratio)
+        return loss / len(problem.gene.fitted)
+
+    start = accepted.parameters[list(free)]
+    points = np.tile(start, (len(free) + 1, 1))
+    np.fill_diagonal(points[1:], np.where(start != 0, 1.05 * start, 0.00025))
+    values = np.array([objective(point) for point in points])
+    order = np.argsort(values, kind="stable")
+    points, values = points[order], values[order]
+    spread = max(np.abs(points[1:] - points[0]).max(), np.abs(values[1:] - values[0]).max())
+    if spread <= tolerance:
+        return _replaced(accepted.parameters, free, points[0])
+
+    center = points[:-1].mean(axis=0)
+    reflected = 2.0 * center - points[-1]
+    value = objective(reflected)
+    if value < values[-2]:
+        expanded = 3.0 * center - 2.0 * points[-1]
+        expanded_value = objective(expanded) if value < values[0] else math.inf
+        points[-1], values[-1] = (expanded, expanded_value) if expanded_value < value else (reflected, value)
     else:
-        contracted = 0.5 * center + 0.5 * points[n]
-        contracted_value = objective(gene, around, state, free, contracted, reassign)
-        shrink = not contracted_value < values[n]
-        if not shrink:
-            points[n], values[n] = contracted, contracted_value
-    if shrink:
-        for k in range(1, n + 1):
-            points[k] = points[0] + 0.5 * (points[k] - points[0])
-            values[k] = objective(gene, around, state, free, points[k], reassign)
-    return points[np.argmin(values)]
+        outside = value < values[-1]
+        contracted = 0.5 * (center + (reflected if outside else points[-1]))
+        contracted_value = objective(contracted)
+        if contracted_value <= value if outside else contracted_value < values[-1]:
+            points[-1], values[-1] = contracted, contracted_value
+        else:
+            points[1:] = points[0] + 0.5 * (points[1:] - points[0])
+            values[1:] = [objective(point) for point in points[1:]]
+    return _replaced(accepted.parameters, free, points[np.argmin(values)])
 
 
-@njit(cache=True, error_model="numpy")
-def run_stage(gene, around, state, free, tolerance, reassign):
-    """One simplex step over some parameters, and the proposal of what it found."""
-    best = simplex_step(gene, around, state, free, tolerance, reassign)
-    propose(gene, around, state, replaced(state.parameters, free, best), True)
-
-
-@njit(cache=True, error_model="numpy")
-def search_scaling(gene, around, state, sight):
-    """Propose four scalings within a fraction `sight` about the present one, with beta changed alike."""
-    for scaling in state.parameters[SCALING] * (1.0 + sight * np.linspace(-1.0, 1.0, 4)):
-        parameters = state.parameters.copy()
-        parameters[BETA] = parameters[BETA] / parameters[SCALING] * scaling
-        parameters[SCALING] = scaling
-        propose(gene, around, state, parameters, True)
-
-
-@njit(cache=True, error_model="numpy")
-def optimise(gene, around, state):
-    """All stages of the fit; writes into `state`."""
-    search_scaling(gene, around, state, 0.5)
-    search_scaling(gene, around, state, 0.1)
-    state.scalars[RATIO] = state.parameters[GAMMA] / state.parameters[BETA]
-
-    for alpha in state.parameters[ALPHA] * (1.0 + 0.1 * np.linspace(-1.0, 1.0, 5)):
-        parameters = state.parameters.copy()
-        parameters[ALPHA] = alpha
-        propose(gene, around, state, parameters, True)
-    run_stage(gene, around, state, np.array([SWITCHING_TIME, ALPHA]), 1e-4, True)
-    run_stage(gene, around, state, np.array([SWITCHING_TIME, BETA, SCALING]), 1e-4, True)
-    run_stage(gene, around, state, np.array([ALPHA, GAMMA]), 1e-2, True)
-    run_stage(gene, around, state, np.array([SWITCHING_TIME]), 1e-4, True)
-    run_stage(gene, around, state, np.array([SWITCHING_TIME, ALPHA, BETA, GAMMA]), 1e-2, True)
-
-    project_from_now_on(state)
-    propose(gene, around, state, state.parameters.copy(), False)
-    run_stage(gene, around, state, np.array([SWITCHING_TIME, ALPHA, BETA, GAMMA]), 1e-2, False)
-    propose(gene, around, state, state.parameters.copy(), True)
+def _replaced(parameters, free, values):
+    """A copy of parameters with those at positions `free` replaced; a switching time of 0 leaves it as it was."""
+    new = parameters.copy()
+    for position, value in zip(free, values, strict=True):
+        if position != SWITCHING_TIME or value != 0:
+            new[position] = value
+    return new
