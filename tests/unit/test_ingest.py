@@ -2,7 +2,6 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from anndata import read_h5ad
 from counted import made_up
@@ -76,25 +75,13 @@ def test_what_is_unusual_goes_on_and_is_recorded(source, tmp_path, caplog):
     keep[:, :3] = 0
     for layer in LAYERS:
         adata.layers[layer] = sparse.csr_matrix(adata.layers[layer].multiply(keep))
-    adata.obs["clusters"] = ["lonely", None, None, *["a"] * 37]
-    del adata.obsm["X_umap"]
     with caplog.at_level("WARNING"):
-        counts = ingest(
-            source(adata),
-            dataset="d",
-            clusters="clusters",
-            embedding="X_umap",
-            genes={"exclude_pattern": "^mt-"},
-        )
+        counts = ingest(source(adata), dataset="d")
     counts.write_h5ad(tmp_path / "counts.h5ad")
     warnings = read_h5ad(tmp_path / "counts.h5ad").uns["ingest"]["warnings"].tolist()
     assert warnings == [
         "2 cells have no counts: left out",
         "3 genes have no counts: left out",
-        "2 cells have no label in 'clusters': kept, in no cluster",
-        "1 clusters of a single cell (lonely): no values of their own",
-        "no 'X_umap' in obsm: it will be computed",
-        "no gene matches exclude_pattern '^mt-'",
     ]
     assert all(any(warning in message for message in caplog.messages) for warning in warnings)
     assert counts.shape == (40, 12)
@@ -103,24 +90,6 @@ def test_what_is_unusual_goes_on_and_is_recorded(source, tmp_path, caplog):
 def test_an_empty_list_of_warnings_survives_the_file(source, tmp_path):
     ingest(source(made_up()), dataset="d").write_h5ad(tmp_path / "counts.h5ad")
     assert read_h5ad(tmp_path / "counts.h5ad").uns["ingest"]["warnings"].tolist() == []
-
-
-def test_numbered_clusters_become_labels(source):
-    adata = made_up()
-    adata.obs["clusters"] = np.where(adata.obs["clusters"] == "a", 10, 9)
-    counts = ingest(source(adata), dataset="d", clusters="clusters", root=10)
-    assert list(counts.obs["clusters"].cat.categories) == ["9", "10"]
-    assert counts.obs["clusters"].iloc[0] == "10"
-
-
-def test_colours_keep_to_their_clusters(source):
-    adata = made_up()
-    adata.obs["clusters"] = pd.Categorical(adata.obs["clusters"], ["nan", "b", "a"])
-    adata.obs.iloc[0, 0] = "nan"
-    adata.uns["clusters_colors"] = np.array(["grey", "blue", "red"])
-    counts = ingest(source(adata), dataset="d", clusters="clusters")
-    colors = dict(zip(counts.obs["clusters"].cat.categories, counts.uns["clusters_colors"], strict=True))
-    assert colors == {"b": "blue", "a": "red"}
 
 
 @pytest.mark.parametrize(("key", "wanted"), [("neighbors", True), ("my", "my")])
@@ -165,22 +134,6 @@ def all_zero(adata):
     adata.layers["unspliced"] = sparse.csr_matrix(adata.shape, dtype=np.float32)
 
 
-def unplaced(adata):
-    adata.obsm["X_umap"][4:6] = np.nan
-
-
-def flat(adata):
-    adata.obsm["X_umap"] = adata.obsm["X_umap"][:, :1]
-
-
-def unlabelled(adata):
-    adata.obs["clusters"] = "nan"
-
-
-def continuous(adata):
-    adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
-
-
 def empty_graph(adata):
     with_graph(adata).obsp["connectivities"] = sparse.csr_matrix((adata.n_obs, adata.n_obs))
 
@@ -205,27 +158,6 @@ def half_graph(adata):
         (missing, {}, ["1 spliced counts are not finite", "nan in cell 'cell3', gene 'gene5'"]),
         (all_zero, {}, ["layer 'unspliced'", "all unspliced counts are zero"]),
         (None, {"layers": {"unspliced": "spliced"}}, ["cannot both be layer 'spliced'", "liver.layers"]),
-        (
-            None,
-            {"clusters": "cluster"},
-            ["no column 'cluster'", "did you mean 'clusters'?", "liver.clusters"],
-        ),
-        (continuous, {"clusters": "score"}, ["continuous", "found: clusters, score", "liver.clusters"]),
-        (
-            unlabelled,
-            {"clusters": "clusters"},
-            ["no cell has a label in column 'clusters'", "liver.clusters"],
-        ),
-        (None, {"clusters": "clusters", "root": "A"}, ["root 'A'", "found: a, b", "liver.root"]),
-        (
-            None,
-            {"clusters": "clusters", "root": "a", "cells": {"drop": {"clusters": ["a"]}}},
-            ["root 'a' is not among the clusters of the cells kept", "found: b"],
-        ),
-        (None, {"root": "a"}, ["root 'a'", "found: none", "liver.clusters"]),
-        (None, {"embedding": "umap"}, ["no embedding 'umap'", "did you mean 'X_umap'?", "liver.embedding"]),
-        (unplaced, {"embedding": "X_umap"}, ["not finite in 2 cells (first: 'cell4')", "liver.embedding"]),
-        (flat, {"embedding": "X_umap"}, ["one column", "liver.embedding"]),
         (None, {"pca": "X_pca"}, ["no pca 'X_pca'", "found: X_umap", "liver.pca"]),
         (
             None,
@@ -234,8 +166,6 @@ def half_graph(adata):
         ),
         (empty_graph, {"neighbors": True}, ["obsp 'connectivities' is empty", "liver.neighbors"]),
         (half_graph, {"neighbors": True}, ["no sparse obsp 'distances'", "found: connectivities"]),
-        (None, {"cells": {"keep": {"clusters": ["c"]}}}, ["clusters 'c'", "found: a, b", "liver.cells.keep"]),
-        (None, {"genes": {"exclude": ["gene99"]}}, ["gene99", "liver.genes.exclude"]),
     ],
 )
 def test_what_cannot_be_used_is_refused_at_the_door(source, spoil, options, said):
@@ -246,8 +176,3 @@ def test_what_cannot_be_used_is_refused_at_the_door(source, spoil, options, said
         ingest(source(adata), dataset="liver", **options)
     for part in ["dataset 'liver'", *said]:
         assert part in str(caught.value)
-
-
-def test_a_single_cell_is_refused(source):
-    with pytest.raises(InputError, match="dataset 'liver': 1 of 1 cells stay, at least 2 are needed"):
-        ingest(source(made_up(n_cells=1)), dataset="liver")

@@ -21,7 +21,8 @@ def prepared(labels, spliced, unspliced, genes):
         },
         index=[f"cell{i}" for i in range(len(labels))],
     )
-    return AnnData(obs=obs, uns={"prepare": {"left_out": {"empty_cells": np.int64(3)}}})
+    record = {"left_out": {"empty_cells": np.int64(3)}, "warnings": np.array([], dtype=str)}
+    return AnnData(obs=obs, uns={"ingest": {"warnings": np.array([], dtype=str)}, "prepare": record})
 
 
 def test_metrics_count_what_each_cell_holds():
@@ -89,3 +90,17 @@ def test_an_unusual_unspliced_fraction_is_warned_of_where_it_is(fraction, is_unu
         assert "check how introns were counted" in warnings[0]
     else:
         assert warnings == []
+
+
+def test_warnings_of_all_steps_are_gathered_in_their_order():
+    cells = prepared(["a", "a"], [90, 90], [10, 10], [5, 5])
+    cells.uns["ingest"]["warnings"] = np.array(["first"])
+    cells.uns["prepare"]["warnings"] = np.array(["third"])
+    assert quality.quality_control(cells, warnings=["second"])["warnings"] == ["first", "second", "third"]
+
+
+def test_numbered_clusters_are_summed_up_under_their_labels():
+    cells = prepared([10.0, 10.0, 9.0], [80, 80, 60], [20, 20, 30], [5, 5, 5])
+    cells.obs["clusters"] = cells.obs["clusters"].astype(float)
+    rows = quality.quality_control(cells, clusters="clusters")["clusters"]
+    assert [row["cluster"] for row in rows] == ["9", "10"]

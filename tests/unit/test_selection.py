@@ -92,3 +92,24 @@ def test_a_wrong_choice_of_genes_is_refused(options, said):
         selection.genes_to_keep(pd.Index(["Ins1", "Gcg"]), dataset="liver", **options)
     for part in ["dataset 'liver'", *said]:
         assert part in str(caught.value)
+
+
+def test_colors_keep_to_their_labels():
+    column = pd.Series(pd.Categorical(["b", "nan", "a"], ["nan", "b", "c", "a"]))
+    colors = selection.labelled_colors(column, ["grey", "blue", "green", "red"])
+    assert list(colors) == ["blue", "red"]
+    assert list(selection.as_labels(column).cat.categories) == ["b", "a"]
+
+
+@pytest.mark.parametrize("column", [pd.Series(["b", "a"]), pd.Series(pd.Categorical(["b", "a"]))])
+def test_colors_of_other_categories_are_none(column):
+    assert len(selection.labelled_colors(column, ["grey", "blue", "green"])) == 0
+
+
+@pytest.mark.parametrize("label", [12, 12.0, "12"])
+def test_cells_of_a_cluster_are_found_by_number_or_text(label):
+    assert selection.in_cluster(obs(), "stage", label).tolist() == [True, False, True, False, False, True]
+
+
+def test_no_cluster_is_no_selection():
+    assert selection.in_cluster(obs(), "stage", "") is None

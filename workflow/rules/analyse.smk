@@ -20,7 +20,7 @@ def order_memory(wildcards, input, attempt):
 
 def root_of(wildcards):
     """Cluster in which a dataset's process starts, '' for none."""
-    return str(dataset_options(wildcards).get("root", ""))
+    return dataset_options(wildcards).get("root", "")
 
 
 def reported_options(wildcards):
@@ -37,11 +37,11 @@ def reported_options(wildcards):
 
 rule project_velocity:
     input:
-        prepared="results/{dataset}/prepared.h5ad",
+        embedding="results/{dataset}/embedding.h5",
         sizes="results/{dataset}/sizes.json",
         graph="results/{dataset}/{method}/graph.h5",
     output:
-        "results/{dataset}/{method}/embedding.h5",
+        "results/{dataset}/{method}/projection.h5",
     log:
         "logs/{dataset}/{method}/project_velocity.log",
     benchmark:
@@ -95,6 +95,7 @@ rule order_cells:
         "results/benchmarks/{dataset}/{method}/order_cells.jsonl"
     params:
         code=code_of("order_cells"),
+        clusters=clusters_of,
         root=root_of,
     conda:
         "../../envs/core.yaml"
@@ -112,7 +113,9 @@ rule assemble_result:
         sizes="results/{dataset}/sizes.json",
         fit="results/{dataset}/{method}/fit.h5",
         graph="results/{dataset}/{method}/graph.h5",
-        embedding="results/{dataset}/{method}/embedding.h5",
+        embedding="results/{dataset}/embedding.h5",
+        quality="results/{dataset}/qc.json",
+        projection="results/{dataset}/{method}/projection.h5",
         confidence="results/{dataset}/{method}/confidence.h5",
         time="results/{dataset}/{method}/time.h5",
     output:
@@ -125,6 +128,7 @@ rule assemble_result:
         "results/benchmarks/{dataset}/{method}/assemble_result.jsonl"
     params:
         code=code_of("assemble_result"),
+        clusters=clusters_of,
         options=reported_options,
     conda:
         "../../envs/core.yaml"

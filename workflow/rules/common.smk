@@ -33,16 +33,25 @@ def check_config(config):
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is None:
         return
-    key = ".".join(str(part) for part in error.absolute_path) or "the config"
-    message = f"{key}: {error.message}"
+    key = ".".join(str(part) for part in error.absolute_path) or "top level"
+    raise WorkflowError(f"Config, {key}: {explain(error)} (options are described in config/README.md)")
+
+
+def explain(error):
+    """What a schema's error says to whoever wrote the config."""
     if error.validator in ("additionalProperties", "enum"):
-        allowed = list(error.schema.get("properties", error.validator_value or ()))
-        wrong = set(error.instance) - set(allowed) if isinstance(error.instance, dict) else {error.instance}
-        for name in sorted(map(str, wrong)):
-            near = difflib.get_close_matches(name, map(str, allowed), n=1)
-            message = f"{key}: {name!r} is not among {', '.join(map(str, allowed))}"
-            message += f". Did you mean {near[0]!r}?" if near else "."
-    raise WorkflowError(f"Config: {message} Options are described in config/README.md.")
+        allowed = [str(name) for name in error.schema.get("properties", error.validator_value or ())]
+        given = error.instance if isinstance(error.instance, dict) else [error.instance]
+        wrong = next(str(name) for name in given if str(name) not in allowed)
+        near = difflib.get_close_matches(wrong, allowed, n=1)
+        guess = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(allowed)}"
+        return f"{wrong!r} is unknown; {guess}"
+    if error.validator == "oneOf":
+        ways = " or ".join(way["required"][0] for way in error.validator_value)
+        return f"give {ways}, and not both"
+    if error.validator == "pattern":
+        return f"{error.instance!r} is not of the form {error.validator_value}"
+    return error.message
 
 
 config.update(name_methods(config))
@@ -96,6 +105,11 @@ def code_of(script, *modules):
 def dataset_options(wildcards):
     """Options of a dataset."""
     return config["datasets"][wildcards.dataset]
+
+
+def chosen_options(wildcards, *keys):
+    """Those of a dataset's options that it has among `keys`."""
+    return {key: value for key, value in dataset_options(wildcards).items() if key in keys}
 
 
 def method_options(wildcards):

@@ -46,8 +46,13 @@ def source_of(wildcards):
 
 
 def ingest_options(wildcards):
-    """Options of a dataset by which its source is read and checked."""
-    return {key: value for key, value in dataset_options(wildcards).items() if key not in ("source", "simulate")}
+    """Options of a dataset by which its source is read."""
+    return chosen_options(wildcards, "layers", "pca", "neighbors")
+
+
+def asked_options(wildcards):
+    """Options of a dataset that name what must be in it."""
+    return chosen_options(wildcards, "clusters", "root", "embedding", "cells", "genes")
 
 
 def ingest_memory(wildcards, input, attempt):
@@ -75,3 +80,30 @@ rule ingest_counts:
         runtime=60,
     script:
         "../scripts/ingest_counts.py"
+
+
+def check_memory(wildcards, input, attempt):
+    """Annotations of the cells, surely less than the file."""
+    return megabytes(4 * Path(input.counts).stat().st_size, attempt)
+
+
+rule check_options:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+    output:
+        "results/{dataset}/checked.json",
+    log:
+        "logs/{dataset}/check_options.log",
+    benchmark:
+        "results/benchmarks/{dataset}/check_options.jsonl"
+    params:
+        code=code_of("check_options"),
+        options=asked_options,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=check_memory,
+        runtime=20,
+    script:
+        "../scripts/check_options.py"

@@ -1,11 +1,17 @@
-"""What spans genes: kept cells and genes, sizes, components, neighbours."""
+"""What spans genes: kept cells and genes, sizes, components, neighbours; and how the cells are shown."""
 
 
 def prepare_options(wildcards):
-    """Options by which a dataset is filtered, normalised and embedded."""
-    own = dataset_options(wildcards)
-    chosen = ("cells", "genes", "pca", "neighbors", "embedding")
-    return {**config["preprocess"], **{key: own[key] for key in chosen if key in own}}
+    """Options by which a dataset is filtered and normalised."""
+    return {**config["preprocess"], **chosen_options(wildcards, "cells", "genes", "pca", "neighbors")}
+
+
+def embedding_options(wildcards):
+    """Options of the embedding of a dataset."""
+    return {
+        "random_state": config["preprocess"]["random_state"],
+        **chosen_options(wildcards, "embedding"),
+    }
 
 
 def clusters_of(wildcards):
@@ -18,14 +24,26 @@ def prepare_memory(wildcards, input, attempt):
     return megabytes(20 * Path(input.counts).stat().st_size + 1e9, attempt)
 
 
+def embedding_memory(wildcards, input, attempt):
+    """The prepared data, and the neighbour graph a few times over."""
+    sizes = sizes_of(input)
+    return megabytes(24 * sizes["n_counts"] + 100 * sizes["n_edges"], attempt)
+
+
+def annotations_memory(wildcards, input, attempt):
+    """Annotations and embeddings of the cells."""
+    return megabytes(2000 * sizes_of(input)["n_cells"], attempt)
+
+
 # a checkpoint, because the number of cells decides into how many jobs the velocity graph is split
 checkpoint prepare_data:
     input:
         counts="results/{dataset}/counts.h5ad",
+        # comes first, but another root or other clusters are no reason to prepare and fit again
+        checked=ancient("results/{dataset}/checked.json"),
     output:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
-        quality="results/{dataset}/qc.json",
     log:
         "logs/{dataset}/prepare_data.log",
     benchmark:
@@ -33,7 +51,6 @@ checkpoint prepare_data:
     params:
         code=code_of("prepare_data"),
         options=prepare_options,
-        clusters=clusters_of,
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -42,3 +59,50 @@ checkpoint prepare_data:
         runtime=120,
     script:
         "../scripts/prepare_data.py"
+
+
+rule embed_cells:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+    output:
+        "results/{dataset}/embedding.h5",
+    log:
+        "logs/{dataset}/embed_cells.log",
+    benchmark:
+        "results/benchmarks/{dataset}/embed_cells.jsonl"
+    params:
+        code=code_of("embed_cells"),
+        options=embedding_options,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=embedding_memory,
+        runtime=120,
+    script:
+        "../scripts/embed_cells.py"
+
+
+rule summarize_quality:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        checked="results/{dataset}/checked.json",
+    output:
+        "results/{dataset}/qc.json",
+    log:
+        "logs/{dataset}/summarize_quality.log",
+    benchmark:
+        "results/benchmarks/{dataset}/summarize_quality.jsonl"
+    params:
+        code=code_of("summarize_quality"),
+        clusters=clusters_of,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=annotations_memory,
+        runtime=20,
+    script:
+        "../scripts/summarize_quality.py"

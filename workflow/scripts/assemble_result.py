@@ -4,12 +4,14 @@ from veloshard import assemble, runtime, store
 runtime.start(snakemake)
 files = snakemake.input
 genes = store.load_fit_genes(files.fit)
-cells = {**store.load_arrays(files.confidence), **store.load_arrays(files.time)}
 result = assemble.velocity_result(
     anndata.read_h5ad(files.prepared),
     genes={column: values for column, values in genes.items() if column != "name"},
-    cells=cells,
-    arrows=store.load_arrays(files.embedding)["velocity"],
+    cells={**store.load_arrays(files.confidence), **store.load_arrays(files.time)},
+    places=store.load_arrays(files.embedding),
+    arrows=store.load_arrays(files.projection)["arrows"],
+    warnings=store.load_json(files.quality)["warnings"],
+    clusters=snakemake.params.clusters,
     options=snakemake.params.options,
     **store.load_arrays(files.graph),
 )

@@ -3,5 +3,5 @@ from veloshard import projection, runtime, store, transition
 runtime.start(snakemake)
 graph = store.load_arrays(snakemake.input.graph)
 walk = transition.transition_matrix(graph["graph"], graph["self_transition"], use_negative_cosines=True)
-arrows = projection.project(walk, store.load_prepared(snakemake.input.prepared).embedding)
-store.save_arrays(snakemake.output[0], {"velocity": arrows})
+(places,) = store.load_arrays(snakemake.input.embedding).values()
+store.save_arrays(snakemake.output[0], {"arrows": projection.project(walk, places)})

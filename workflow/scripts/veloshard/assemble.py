@@ -13,6 +13,7 @@ from veloshard import store
 from veloshard.figures.style import Style, clusters_of
 from veloshard.graph import split_signs
 from veloshard.moments import first_moments
+from veloshard.selection import as_labels, labelled_colors
 from veloshard.simulate import simulate
 
 # Genes that are read, transposed and written at a time.
@@ -56,19 +57,21 @@ def simulated_counts(*, seed, **options):
     )
 
 
-def velocity_result(prepared, *, genes, graph, self_transition, arrows, cells, options):
+def velocity_result(prepared, *, genes, cells, graph, self_transition, places, arrows, clusters, warnings, options):
     """AnnData of a velocity result without its dense layers, with the keys that scVelo and CellRank look for.
 
     prepared : AnnData written by `store.save_prepared`; changed and returned.   genes, cells : columns to add.
-    graph : signed CSR (n_cells, n_cells).   self_transition : (n_cells,).   arrows : (n_cells, n_dims).
+    graph : signed CSR (n_cells, n_cells).   self_transition : (n_cells,).
+    places : {key of `obsm`: (n_cells, n_dims)}, the embedding.   arrows : (n_cells, n_dims).
+    clusters : column of `obs`, '' for none.   warnings : of all steps before.
     options : nest of plain values that decided the result.
     """
-    summary = prepared.uns.pop("prepare")
-    ingested = prepared.uns.pop("ingest")
-    basis = str(summary["embedding"]).removeprefix("X_")
+    summary, ingested = prepared.uns.pop("prepare"), prepared.uns.pop("ingest")
+    ((embedding, positions),) = places.items()
+    basis = embedding.removeprefix("X_")
     prepared.var = prepared.var.assign(**genes)
     prepared.obs = prepared.obs.assign(velocity_self_transition=self_transition, **cells)
-    prepared.obsm[f"velocity_{basis}"] = arrows
+    prepared.obsm.update({embedding: positions, f"velocity_{basis}": arrows})
     prepared.uns["velocity_graph"], prepared.uns["velocity_graph_neg"] = split_signs(graph)
     method = options["method"]["method"]
     prepared.uns["velocity_params"] = {
@@ -77,9 +80,8 @@ def velocity_result(prepared, *, genes, graph, self_transition, arrows, cells, o
         "method": options["method_name"],
         "embedding": basis,
     }
-    if summary["clusters"]:
-        clusters = prepared.uns["velocity_params"]["clusters"] = str(summary["clusters"])
-        prepared.uns[f"{clusters}_colors"] = colors_of(prepared, clusters)
+    if clusters:
+        _label_clusters(prepared, clusters)
     if method == "dynamical":
         # scVelo reads how the fit was made before it computes with it
         prepared.uns["recover_dynamics"] = {
@@ -92,17 +94,24 @@ def velocity_result(prepared, *, genes, graph, self_transition, arrows, cells, o
         "prepared_sha256": summary["fingerprint"],
         "options": json.dumps(options, sort_keys=True),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
-        "warnings": np.concatenate([ingested["warnings"], summary["warnings"]]),
+        "warnings": np.array(warnings, dtype=str),
         "left_out": summary["left_out"],
     }
     return prepared
 
 
-def colors_of(result, clusters):
-    """Hexadecimal colours of the categories of the column `clusters`, as figures will draw them."""
+def _label_clusters(result, column):
+    """Turn the column with the clusters into labels, and name it and its colours for figures to find."""
+    colors = labelled_colors(result.obs[column], result.uns.pop(f"{column}_colors", ()))
+    result.obs[column] = as_labels(result.obs[column])
+    result.uns["velocity_params"]["clusters"] = column
+    if len(colors):
+        result.uns[f"{column}_colors"] = colors
     drawn = clusters_of(result, Style())
     color_of = dict(zip(drawn.names, drawn.colours, strict=True))
-    return np.array([to_hex(color_of.get(name, drawn.unknown)) for name in result.obs[clusters].cat.categories])
+    result.uns[f"{column}_colors"] = np.array(
+        [to_hex(color_of.get(name, drawn.unknown)) for name in result.obs[column].cat.categories]
+    )
 
 
 def add_layers(path, prepared_path, fit_path):

@@ -1,4 +1,4 @@
-"""The front door: reads a dataset, refuses what cannot be used and records what is unusual."""
+"""The front door: reads the counts of a dataset, refuses what cannot be used and records what is unusual."""
 
 import hashlib
 import logging
@@ -8,29 +8,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from veloshard import selection
 from veloshard.errors import InputError, choices
 from veloshard.readers import LAYERS, h5ad
 
 log = logging.getLogger(__name__)
 
-COMPUTED_EMBEDDING = "X_umap"
 
-
-def ingest(
-    source,
-    *,
-    dataset,
-    layers=None,
-    clusters=None,
-    root=None,
-    embedding=None,
-    pca=None,
-    neighbors=False,
-    cells=None,
-    genes=None,
-):
-    """Read a dataset and make sure that everything asked of it can be done.
+def ingest(source, *, dataset, layers=None, pca=None, neighbors=False):
+    """Read the counts of a dataset, and what else the user brings.
 
     Parameters
     ----------
@@ -40,28 +25,19 @@ def ingest(
         Name of the dataset, for messages.
     layers : dict of str to str, optional
         The file's own names for the layers ``spliced`` and ``unspliced``.
-    clusters : str, optional
-        Column of `obs` with the clusters.
-    root : str, optional
-        Cluster in which the process starts.
-    embedding : str, optional
-        Key of `obsm` for figures; ``'X_umap'`` need not exist, it will be computed.
     pca : str, optional
         Key of `obsm` with components that the user brings.
     neighbors : bool or str
         Use the neighbour graph of the file: the one of ``uns['neighbors']``, or of the key given.
-    cells, genes : dict, optional
-        Options of `selection.cells_to_keep` and `selection.genes_to_keep`.  They are only checked here:
-        all cells and genes are returned.
 
     Returns
     -------
     anndata.AnnData, (n_cells, n_genes)
         `layers` spliced, unspliced: CSR, of uint16 or as wide as needed for counts, of float32 where
-        numbers are not whole.  `obs` with `clusters` as a categorical of strings, `var`, `obsm`, colours in
-        `uns`; `obsp` distances, connectivities and ``uns['neighbors']`` only if asked for.
-        ``uns['ingest']``: `source`, `format`, `sha256` of the file, `counts` (``'integer'`` or
-        ``'non-integer'``), `n_cells`, `n_genes` and `warnings`, which are also logged.
+        numbers are not whole.  `obs`, `var`, `obsm` and the colours in `uns` as they are in the file; `obsp`
+        distances, connectivities and ``uns['neighbors']`` only if asked for.  ``uns['ingest']``: `source`,
+        `format`, `sha256` of the file, `counts` (``'integer'`` or ``'non-integer'``), `n_cells`, `n_genes` and
+        `warnings`, which are also logged.
 
     Raises
     ------
@@ -75,25 +51,23 @@ def ingest(
             f"{own_names['spliced']!r}. Correct datasets.{dataset}.layers."
         )
     read = h5ad.read(source, dataset=dataset, layers=own_names)
-    context = {"where": f"dataset {dataset!r}: {source}", "key": f"datasets.{dataset}"}
+    where = f"dataset {dataset!r}: {source}"
     for layer, name in own_names.items():
-        _check_counts(read, layer, where=f"{context['where']}: layer {name!r}")
-    kept = selection.cells_to_keep(read.obs, dataset=dataset, **(cells or {}))
-    selection.genes_to_keep(read.var_names, dataset=dataset, **(genes or {}))
-    labels, colors = _clusters(read, clusters, **context)
-    _check_root(labels[kept], root, **context)
-    _check_coordinates(read, "embedding", embedding, **context)
-    _check_coordinates(read, "pca", pca, **context)
-    matrices, graph = _graph(read, neighbors, **context)
+        _check_counts(read, layer, where=f"{where}: layer {name!r}")
+    if pca is not None:
+        check_coordinates(read, "pca", pca, where=where, key=f"datasets.{dataset}")
+    matrices, graph = _graph(read, neighbors, where=where, key=f"datasets.{dataset}")
 
     are_whole = all(_are_whole(read.layers[layer]) for layer in LAYERS)
     stale = _stale_sizes(read)
     warnings = [
         *_unusual_counts(read, are_whole=are_whole),
         *(f"{column} of the file is below the counts in some cells: not used" for column in stale),
-        *(_unusual_clusters(labels[kept], clusters) if clusters else []),
-        *_idle_options(read, dataset, embedding=embedding, **(genes or {})),
     ]
+    log.info("%s: %d cells, %d genes", where, *read.shape)
+    for warning in warnings:
+        log.warning("%s: %s", where, warning)
+    colors = {name: values for name, values in read.uns.items() if name.endswith("_colors")}
     record = {
         "source": str(source),
         "format": "h5ad",
@@ -103,17 +77,30 @@ def ingest(
         "n_genes": read.n_vars,
         "warnings": np.array(warnings, dtype=str),
     }
-    log.info("%s: %d cells, %d genes, %s counts", context["where"], *read.shape, record["counts"])
-    for warning in warnings:
-        log.warning("%s: %s", context["where"], warning)
     return AnnData(
-        obs=read.obs.drop(columns=stale).assign(**({clusters: labels} if clusters else {})),
+        obs=read.obs.drop(columns=stale),
         var=read.var,
         layers={layer: _as_counts(read.layers[layer], are_whole=are_whole) for layer in LAYERS},
         obsm=dict(read.obsm),
         obsp=matrices,
         uns={**colors, **graph, "ingest": record},
     )
+
+
+def check_coordinates(read, option, name, *, where, key):
+    """Raise InputError unless ``obsm[name]`` can serve for `option`: at least two columns, all finite."""
+    remedy = f"Correct {key}.{option}, or remove it to have it computed."
+    if name not in read.obsm:
+        raise InputError(f"{where}: no {option} {name!r} in obsm ({choices(read.obsm, name)}). {remedy}")
+    values = read.obsm[name]
+    if values.shape[1] < 2:
+        raise InputError(f"{where}: {option} {name!r} has one column, at least 2 are needed. {remedy}")
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"{where}: {option} {name!r} is not finite in {bad.sum()} cells (first: "
+            f"{read.obs_names[bad.argmax()]!r}). {remedy}"
+        )
 
 
 def _sha256(path):
@@ -150,58 +137,6 @@ def _as_counts(counts, *, are_whole):
     return counts.astype(np.promote_types(np.uint16, np.min_scalar_type(int(counts.data.max()))))
 
 
-def _clusters(read, column, *, where, key):
-    """Labels of the cells, all missing without a column, and the colours of `uns` to go with them."""
-    colors = {name: values for name, values in read.uns.items() if name.endswith("_colors")}
-    if column is None:
-        return pd.Series(index=read.obs_names, dtype="category"), colors
-    if column not in read.obs:
-        raise InputError(f"{where}: no column {column!r} in obs ({choices(read.obs, column)}). Correct {key}.clusters.")
-    stored = read.obs[column]
-    if stored.dtype.kind == "f" and not np.all(stored.dropna() % 1 == 0):
-        raise InputError(
-            f"{where}: column {column!r} holds continuous numbers, not clusters ({choices(read.obs)}). "
-            f"Correct {key}.clusters."
-        )
-    labels = selection.as_labels(stored)
-    if labels.isna().all():
-        raise InputError(f"{where}: no cell has a label in column {column!r}. Correct or remove {key}.clusters.")
-    own = colors.pop(f"{column}_colors", ())
-    before = stored.cat.categories if isinstance(stored.dtype, pd.CategoricalDtype) else ()
-    if len(before) and len(own) == len(before):
-        color_of = dict(zip(map(selection.as_label, before), own, strict=True))
-        colors[f"{column}_colors"] = np.array([color_of[label] for label in labels.cat.categories], dtype=str)
-    return labels, colors
-
-
-def _check_root(labels, root, *, where, key):
-    if root is None:
-        return
-    present = labels.cat.remove_unused_categories().cat.categories
-    if selection.as_label(root) not in present:
-        raise InputError(
-            f"{where}: root {root!r} is not among the clusters of the cells kept ({choices(present, root)}). "
-            f"Correct {key}.root, or {key}.clusters if the clusters are not these."
-        )
-
-
-def _check_coordinates(read, option, name, *, where, key):
-    if name is None or (option == "embedding" and name == COMPUTED_EMBEDDING and name not in read.obsm):
-        return
-    remedy = f"Correct {key}.{option}, or remove it to have it computed."
-    if name not in read.obsm:
-        raise InputError(f"{where}: no {option} {name!r} in obsm ({choices(read.obsm, name)}). {remedy}")
-    values = read.obsm[name]
-    if values.shape[1] < 2:
-        raise InputError(f"{where}: {option} {name!r} has one column, at least 2 are needed. {remedy}")
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"{where}: {option} {name!r} is not finite in {bad.sum()} cells (first: "
-            f"{read.obs_names[bad.argmax()]!r}). {remedy}"
-        )
-
-
 def _graph(read, wanted, *, where, key):
     """The neighbour graph that is asked for, under scanpy's own names: items of `obsp` and of `uns`."""
     if not wanted:
@@ -234,13 +169,12 @@ def _graph(read, wanted, *, where, key):
 def _unusual_counts(read, *, are_whole):
     held = sum((read.layers[layer] > 0).astype(np.int32) for layer in LAYERS)
     cells, genes = np.sum(held.sum(axis=1) == 0), np.sum(held.sum(axis=0) == 0)
-    return _those_that_hold(
-        {
-            "counts are not whole numbers: they are used as expected counts": not are_whole,
-            f"{cells} cells have no counts: left out": cells > 0,
-            f"{genes} genes have no counts: left out": genes > 0,
-        }
-    )
+    warnings = {
+        "counts are not whole numbers: they are used as expected counts": not are_whole,
+        f"{cells} cells have no counts: left out": cells > 0,
+        f"{genes} genes have no counts: left out": genes > 0,
+    }
+    return [warning for warning, holds in warnings.items() if holds]
 
 
 def _stale_sizes(read):
@@ -255,30 +189,3 @@ def _stale_sizes(read):
         if not np.all(brought >= np.ravel(counts) * 0.999):
             stale.append(column)
     return stale
-
-
-def _unusual_clusters(labels, column):
-    sizes, unlabelled = labels.value_counts(), labels.isna().sum()
-    single = sizes.index[sizes == 1]
-    return _those_that_hold(
-        {
-            f"{unlabelled} cells have no label in {column!r}: kept, in no cluster": unlabelled > 0,
-            f"{len(single)} clusters of a single cell ({', '.join(single)}): no values of their own": len(single) > 0,
-        }
-    )
-
-
-def _idle_options(read, dataset, *, embedding, exclude_pattern=None, **_):
-    idle = exclude_pattern is not None and all(
-        selection.genes_to_keep(read.var_names, dataset=dataset, exclude_pattern=exclude_pattern)
-    )
-    return _those_that_hold(
-        {
-            f"no {embedding!r} in obsm: it will be computed": embedding and embedding not in read.obsm,
-            f"no gene matches exclude_pattern {exclude_pattern!r}": idle,
-        }
-    )
-
-
-def _those_that_hold(warnings):
-    return [warning for warning, holds in warnings.items() if holds]

@@ -8,10 +8,11 @@ from anndata import AnnData
 
 from veloshard import quality, selection
 from veloshard.errors import InputError
-from veloshard.ingest import COMPUTED_EMBEDDING
 from veloshard.readers import LAYERS
 
 log = logging.getLogger(__name__)
+
+COMPUTED_EMBEDDING = "X_umap"
 
 
 def prepare(
@@ -26,7 +27,6 @@ def prepare(
     n_neighbors=30,
     pca=None,
     neighbors=False,
-    embedding=None,
     random_state=0,
 ):
     """Choose, normalise and embed the cells of a dataset, and find their neighbours.
@@ -51,19 +51,17 @@ def prepare(
         Key of `obsm` with components that the user brings; the first `n_pcs` are used.
     neighbors : bool or str
         Use the neighbour graph that `ingest` kept, under whatever key the user named it there.
-    embedding : str, optional
-        Key of `obsm` for figures, by default ``'X_umap'``, which is computed where there is none.
     random_state : int
-        Seed of the PCA's starting vector and of the UMAP.
+        Seed of the PCA's starting vector.
 
     Returns
     -------
     anndata.AnnData, (n_kept_cells, n_kept_genes)
         `X`: log1p of normalised spliced counts, CSR.  `layers` spliced, unspliced: normalised, CSC
         float32.  `obs`: annotations, `initial_size`, `initial_size_spliced`, `initial_size_unspliced`,
-        `n_genes`, `unspliced_fraction`.  `obsm`: `X_pca` and embeddings; `varm['PCs']` and `uns['pca']`
+        `n_genes`, `unspliced_fraction`.  `obsm`: `X_pca` and the user's own; `varm['PCs']` and `uns['pca']`
         where computed.  `obsp` distances, connectivities, with `uns['neighbors']`.  `uns['prepare']`: what
-        was `left_out` (counts of cells and genes), `n_pcs`, `n_neighbors`, `embedding`, `warnings`.
+        was `left_out` (counts of cells and genes), `n_pcs`, `n_neighbors`, `warnings`.
 
     Raises
     ------
@@ -80,11 +78,6 @@ def prepare(
     _add_components(prepared, n_pcs=n_pcs, brought=pca, random_state=random_state)
     if not neighbors:
         _add_neighbors(prepared, n_neighbors=n_neighbors, random_state=random_state)
-    embedding = embedding or COMPUTED_EMBEDDING
-    if embedding not in prepared.obsm:
-        # a spectral start takes three eigenvectors, for which there must be four cells
-        start = "spectral" if prepared.n_obs > 3 else "random"
-        sc.tl.umap(prepared, init_pos=start, random_state=random_state)
 
     left_out = {
         "deselected_cells": counts.n_obs - chosen.n_obs,
@@ -103,10 +96,35 @@ def prepare(
         "left_out": left_out,
         "n_pcs": prepared.obsm["X_pca"].shape[1],
         "n_neighbors": prepared.uns["neighbors"]["params"]["n_neighbors"],
-        "embedding": embedding,
         "warnings": np.array(warnings, dtype=str),
     }
     return prepared
+
+
+def embed(prepared, *, embedding=None, random_state=0):
+    """Places of the cells in the embedding of figures, and its name.
+
+    Parameters
+    ----------
+    prepared : anndata.AnnData, (n_cells, n_genes)
+        As `prepare` returns it.
+    embedding : str, optional
+        Key of `obsm`, by default ``'X_umap'``, which is computed where there is none.
+    random_state : int
+        Seed of the UMAP.
+
+    Returns
+    -------
+    tuple of str and numpy.ndarray, (n_cells, n_dims)
+        The key and the coordinates.
+    """
+    name = embedding or COMPUTED_EMBEDDING
+    if name in prepared.obsm:
+        return name, prepared.obsm[name]
+    # a spectral start takes three eigenvectors, for which there must be four cells
+    start = "spectral" if prepared.n_obs > 3 else "random"
+    embedded = sc.tl.umap(prepared, init_pos=start, random_state=random_state, copy=True)
+    return name, embedded.obsm["X_umap"]
 
 
 def without_empty(adata, *, dataset):

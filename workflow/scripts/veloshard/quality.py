@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from veloshard.selection import as_labels
+
 # outside this range the library or its quantification is unusual, and velocities are doubtful
 USUAL_UNSPLICED_FRACTION = (0.05, 0.5)
 
@@ -30,7 +32,7 @@ def cell_metrics(spliced, unspliced, size_spliced, size_unspliced):
     }
 
 
-def quality_control(adata, *, clusters=None):
+def quality_control(adata, *, clusters=None, warnings=()):
     """Summary of a prepared dataset, and of each of its clusters.
 
     Parameters
@@ -38,7 +40,9 @@ def quality_control(adata, *, clusters=None):
     adata : anndata.AnnData, (n_cells, n_genes)
         As `preprocess.prepare` returns it: reads the cells' metrics and the record of what was left out.
     clusters : str, optional
-        Column of `obs` with a categorical of cluster names.
+        Column of `obs` with the clusters.
+    warnings : list of str
+        What was noticed when the dataset's options were checked.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def quality_control(adata, *, clusters=None):
         Fit for JSON.  `dataset` and every item of `clusters`: `cells`, medians over cells of
         `spliced_counts`, `unspliced_counts` and `genes`, and the mean of the cells' `unspliced_fraction`;
         for a cluster of a single cell these are None, with a `reason`.  Further the number of
-        `unlabelled_cells`, what was `left_out`, and `warnings`.
+        `unlabelled_cells`, what was `left_out`, and all `warnings`, from the first step on.
     """
     cells = pd.DataFrame(
         {
@@ -56,7 +60,8 @@ def quality_control(adata, *, clusters=None):
             "unspliced_fraction": adata.obs["unspliced_fraction"],
         }
     ).astype(float)
-    labels = adata.obs[clusters] if clusters else pd.Series(index=adata.obs_names, dtype="category")
+    column = adata.obs[clusters] if clusters else pd.Series(index=adata.obs_names, dtype="category")
+    labels = as_labels(column)
     rows = [{"cluster": name, **_summary(cells[(labels == name).to_numpy()])} for name in labels.cat.categories]
     whole = _summary(cells)
     return {
@@ -64,7 +69,12 @@ def quality_control(adata, *, clusters=None):
         "clusters": rows,
         "unlabelled_cells": int(labels.isna().sum()) if clusters else 0,
         "left_out": {key: int(number) for key, number in adata.uns["prepare"]["left_out"].items()},
-        "warnings": _unusual_fractions(whole, rows),
+        "warnings": [
+            *adata.uns["ingest"]["warnings"],
+            *warnings,
+            *adata.uns["prepare"]["warnings"],
+            *_unusual_fractions(whole, rows),
+        ],
     }
 
 

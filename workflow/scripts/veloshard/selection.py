@@ -40,6 +40,23 @@ def as_label(value):
     return str(int(value) if whole else value)
 
 
+def in_cluster(obs, column, label):
+    """Cells of the cluster `label` of a column: bool (n_cells,); None where no cluster is named ('')."""
+    return (as_labels(obs[column]) == as_label(label)).to_numpy() if label != "" else None
+
+
+def labelled_colors(column, colors):
+    """Colours of a column's labels, from those that were stored for its categories.
+
+    column : pandas.Series, (n_cells,), as for `as_labels`.   colors : one for each of its categories, in order.
+    Returns an array of str (n_labels,); empty where the colours do not fit the categories.
+    """
+    if not isinstance(column.dtype, pd.CategoricalDtype) or len(colors) != len(column.cat.categories):
+        return np.array([], dtype=str)
+    color_of = dict(zip(map(as_label, column.cat.categories), colors, strict=True))
+    return np.array([color_of[label] for label in as_labels(column).cat.categories], dtype=str)
+
+
 def cells_to_keep(obs, *, dataset, keep=None, drop=None):
     """Which cells the user wants.
 

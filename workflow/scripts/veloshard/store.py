@@ -23,8 +23,7 @@ class Prepared(NamedTuple):
     """What `prepared.h5ad` holds beside its counts.
 
     fingerprint : str, of the counts and the graph.   genes, cells : names, (n_genes,) and (n_cells,).
-    distances, connectivities : CSR (n_cells, n_cells).   embedding : (n_cells, n_dims).
-    clusters : (n_cells,) str with '' for none, or None.
+    distances, connectivities : CSR (n_cells, n_cells).
     """
 
     fingerprint: str
@@ -32,8 +31,6 @@ class Prepared(NamedTuple):
     cells: np.ndarray
     distances: sparse.csr_matrix
     connectivities: sparse.csr_matrix
-    embedding: np.ndarray
-    clusters: np.ndarray | None
 
 
 def shard_bounds(item, n_elements):
@@ -45,16 +42,12 @@ def shard_bounds(item, n_elements):
 def load_prepared(path):
     """`Prepared` of a file written by `prepare`."""
     with h5py.File(path) as file:
-        summary = file["uns/prepare"]
-        clusters = _text(summary["clusters"])
         return Prepared(
-            fingerprint=_text(summary["fingerprint"]),
+            fingerprint=_text(file["uns/prepare/fingerprint"]),
             genes=_names(file["var"]),
             cells=_names(file["obs"]),
             distances=_read_sparse(file["obsp/distances"]),
             connectivities=_read_sparse(file["obsp/connectivities"]),
-            embedding=file["obsm"][_text(summary["embedding"])][()],
-            clusters=_read_labels(file["obs"][clusters]) if clusters else None,
         )
 
 
@@ -73,19 +66,27 @@ def load_block(path, item="1-of-1"):
         return block, _text(file["uns/prepare/fingerprint"])
 
 
-def save_prepared(path, prepared, *, clusters):
-    """Write the AnnData that `preprocess.prepare` made, with the names under which later jobs find its parts.
-
-    clusters : column of `obs` with the clusters, '' for none.
-    """
-    prepared.uns["prepare"] |= {"fingerprint": _fingerprint(prepared), "clusters": clusters}
+def save_prepared(path, prepared):
+    """Write the AnnData that `preprocess.prepare` made, with the fingerprint that its shards will be known by."""
+    prepared.uns["prepare"]["fingerprint"] = _fingerprint(prepared)
     prepared.write_h5ad(path)
+
+
+def load_annotations(path):
+    """AnnData of a file without its matrices: `obs`, `var`, `obsm` and `uns`."""
+    from anndata import AnnData  # its memory and start-up time are for those who need it: shards do not
+    from anndata.io import read_elem
+
+    with h5py.File(path) as file:
+        parts = {name: read_elem(file[name]) for name in ("obs", "var", "obsm", "uns")}
+    return AnnData(**parts)
 
 
 def _fingerprint(prepared):
     """Hash of all that a fit depends on: names, counts and neighbours."""
     digest = hashlib.sha256("\n".join([*prepared.obs_names, *prepared.var_names]).encode())
-    for matrix in (prepared.layers["spliced"], prepared.layers["unspliced"], prepared.obsp["connectivities"]):
+    layers, graphs = prepared.layers, prepared.obsp
+    for matrix in (layers["spliced"], layers["unspliced"], graphs["connectivities"], graphs["distances"]):
         for part in (matrix.data, matrix.indices, matrix.indptr):
             digest.update(np.ascontiguousarray(part))
     return digest.hexdigest()
@@ -240,7 +241,7 @@ class Result(NamedTuple):
 @contextmanager
 def open_result(path):
     """`Result` of a `velocity.h5ad`, for as long as the file is open; of `uns` all but the velocity graphs."""
-    from anndata.io import read_elem  # AnnData's memory is for those who need it: shards do not
+    from anndata.io import read_elem  # as above
 
     with h5py.File(path) as file:
         uns = {name: read_elem(item) for name, item in file["uns"].items() if not name.startswith("velocity_graph")}
@@ -273,6 +274,11 @@ def load_arrays(path):
 def save_json(path, values):
     """Write a nest of plain values as JSON."""
     Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_json(path):
+    """Nest of plain values written by `save_json`."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def _read_columns(group, start, stop):
@@ -309,12 +315,6 @@ def _load_table(path, group):
 
 def _names(group):
     return _text(group[group.attrs["_index"]])
-
-
-def _read_labels(column):
-    """A categorical column as str, '' where it is missing."""
-    categories = np.append(_text(column["categories"]), "")
-    return categories[column["codes"][()]]
 
 
 def _text(dataset):

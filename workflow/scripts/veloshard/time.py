@@ -66,14 +66,6 @@ def terminal_states(graph, distances):
     )
 
 
-def cells_in(clusters, root):
-    """Cells of the cluster `root`: bool (n_cells,); None where the user named none ('').
-
-    clusters : (n_cells,) str.
-    """
-    return clusters == root if root else None
-
-
 def root_scores(root_cells, in_root_cluster):
     """Scores of the cells that may be roots when the user has named their cluster.
 

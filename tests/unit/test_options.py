@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from counted import made_up
+from veloshard.errors import InputError
+from veloshard.options import check_options
+
+
+def ingested(adata):
+    adata.uns["ingest"] = {"source": "liver.h5ad"}
+    return adata
+
+
+def unplaced(adata):
+    adata.obsm["X_umap"][4:6] = np.nan
+
+
+def flat(adata):
+    adata.obsm["X_umap"] = adata.obsm["X_umap"][:, :1]
+
+
+def unlabelled(adata):
+    adata.obs["clusters"] = "nan"
+
+
+def continuous(adata):
+    adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "said"),
+    [
+        (
+            None,
+            {"clusters": "cluster"},
+            ["no column 'cluster'", "did you mean 'clusters'?", "liver.clusters"],
+        ),
+        (continuous, {"clusters": "score"}, ["continuous", "found: clusters, score", "liver.clusters"]),
+        (
+            unlabelled,
+            {"clusters": "clusters"},
+            ["no cell has a label in column 'clusters'", "liver.clusters"],
+        ),
+        (None, {"clusters": "clusters", "root": "A"}, ["root 'A'", "found: a, b", "liver.root"]),
+        (
+            None,
+            {"clusters": "clusters", "root": "a", "cells": {"drop": {"clusters": ["a"]}}},
+            ["root 'a' is not among the clusters of the cells kept", "found: b"],
+        ),
+        (None, {"root": "a"}, ["root 'a'", "found: none", "liver.clusters"]),
+        (None, {"embedding": "umap"}, ["no embedding 'umap'", "did you mean 'X_umap'?", "liver.embedding"]),
+        (unplaced, {"embedding": "X_umap"}, ["not finite in 2 cells (first: 'cell4')", "liver.embedding"]),
+        (flat, {"embedding": "X_umap"}, ["one column", "liver.embedding"]),
+        (None, {"cells": {"keep": {"clusters": ["c"]}}}, ["clusters 'c'", "found: a, b", "liver.cells.keep"]),
+        (None, {"genes": {"exclude": ["gene99"]}}, ["gene99", "liver.genes.exclude"]),
+    ],
+)
+def test_an_option_that_the_data_cannot_meet_is_refused(spoil, options, said):
+    adata = made_up()
+    if spoil:
+        spoil(adata)
+    with pytest.raises(InputError) as caught:
+        check_options(ingested(adata), dataset="liver", **options)
+    for part in ["dataset 'liver'", *said]:
+        assert part in str(caught.value)
+
+
+def test_a_single_cell_is_refused():
+    with pytest.raises(InputError, match="dataset 'liver': 1 of 1 cells stay, at least 2 are needed"):
+        check_options(ingested(made_up(n_cells=1)), dataset="liver")
+
+
+def test_what_is_unusual_goes_on_and_is_warned_of(caplog):
+    adata = made_up()
+    adata.obs["clusters"] = ["lonely", None, None, *["a"] * 37]
+    del adata.obsm["X_umap"]
+    options = {"clusters": "clusters", "embedding": "X_umap", "genes": {"exclude_pattern": "^mt-"}}
+    with caplog.at_level("WARNING"):
+        warnings = check_options(ingested(adata), dataset="d", **options)
+    assert warnings == [
+        "2 cells have no label in 'clusters': kept, in no cluster",
+        "1 clusters of a single cell (lonely): no values of their own",
+        "no 'X_umap' in obsm: it will be computed",
+        "no gene matches exclude_pattern '^mt-'",
+    ]
+    assert all(any(warning in message for message in caplog.messages) for warning in warnings)
+
+
+def test_what_is_usual_is_no_warning():
+    options = {"clusters": "clusters", "root": "a", "embedding": "X_umap", "genes": {"exclude": ["gene3"]}}
+    assert check_options(ingested(made_up()), dataset="d", **options) == []
+
+
+@pytest.mark.parametrize("root", [10, 10.0, "10"])
+def test_a_root_may_be_a_number(root):
+    adata = made_up()
+    adata.obs["clusters"] = np.where(adata.obs["clusters"] == "a", 10, 9)
+    assert check_options(ingested(adata), dataset="d", clusters="clusters", root=root) == []

@@ -1,0 +1,102 @@
+"""Whether what is asked of a dataset can be done: found out before anything expensive starts."""
+
+import logging
+
+from veloshard import selection
+from veloshard.errors import InputError, choices
+from veloshard.ingest import check_coordinates
+from veloshard.preprocess import COMPUTED_EMBEDDING
+
+log = logging.getLogger(__name__)
+
+
+def check_options(counts, *, dataset, clusters=None, root=None, embedding=None, cells=None, genes=None):
+    """Make sure that a dataset has all that its options name.
+
+    Parameters
+    ----------
+    counts : anndata.AnnData, (n_cells, n_genes)
+        As `ingest.ingest` returns it; its layers are not looked at.
+    dataset : str
+        Name of the dataset, for messages.
+    clusters : str, optional
+        Column of `obs` with the clusters.
+    root : str or number, optional
+        Cluster in which the process starts.
+    embedding : str, optional
+        Key of `obsm` for figures; ``'X_umap'`` need not exist, it will be computed.
+    cells, genes : dict, optional
+        Options of `selection.cells_to_keep` and `selection.genes_to_keep`.
+
+    Returns
+    -------
+    list of str
+        Warnings of what is unusual but will go on; they are also logged.
+
+    Raises
+    ------
+    InputError
+        For anything that is missing, misspelt, or cannot be what it is said to be.
+    """
+    where, key = f"dataset {dataset!r}: {counts.uns['ingest']['source']}", f"datasets.{dataset}"
+    kept = selection.cells_to_keep(counts.obs, dataset=dataset, **(cells or {}))
+    selection.genes_to_keep(counts.var_names, dataset=dataset, **(genes or {}))
+    warnings = []
+    labels = None
+    if clusters is not None:
+        labels = _checked_clusters(counts.obs, clusters, where=where, key=key)[kept]
+        warnings += _unusual_clusters(labels, clusters)
+    if root is not None:
+        _check_root(labels, root, where=where, key=key)
+    if embedding is not None:
+        if embedding == COMPUTED_EMBEDDING and embedding not in counts.obsm:
+            warnings.append(f"no {embedding!r} in obsm: it will be computed")
+        else:
+            check_coordinates(counts, "embedding", embedding, where=where, key=key)
+    warnings += _idle_pattern(counts.var_names, dataset, **(genes or {}))
+    for warning in warnings:
+        log.warning("%s: %s", where, warning)
+    return warnings
+
+
+def _checked_clusters(obs, column, *, where, key):
+    """Labels of the cells; InputError where the column cannot hold clusters."""
+    if column not in obs:
+        raise InputError(f"{where}: no column {column!r} in obs ({choices(obs, column)}). Correct {key}.clusters.")
+    stored = obs[column]
+    if stored.dtype.kind == "f" and not (stored.dropna() % 1 == 0).all():
+        raise InputError(
+            f"{where}: column {column!r} holds continuous numbers, not clusters ({choices(obs)}). "
+            f"Correct {key}.clusters."
+        )
+    labels = selection.as_labels(stored)
+    if labels.isna().all():
+        raise InputError(f"{where}: no cell has a label in column {column!r}. Correct or remove {key}.clusters.")
+    return labels
+
+
+def _check_root(labels, root, *, where, key):
+    present = [] if labels is None else labels.cat.remove_unused_categories().cat.categories
+    if selection.as_label(root) not in present:
+        raise InputError(
+            f"{where}: root {root!r} is not among the clusters of the cells kept ({choices(present, root)}). "
+            f"Correct {key}.root, or {key}.clusters if the clusters are not these."
+        )
+
+
+def _unusual_clusters(labels, column):
+    warnings = []
+    if labels.isna().any():
+        warnings.append(f"{labels.isna().sum()} cells have no label in {column!r}: kept, in no cluster")
+    sizes = labels.value_counts()
+    single = sizes.index[sizes == 1]
+    if len(single):
+        warnings.append(f"{len(single)} clusters of a single cell ({', '.join(single)}): no values of their own")
+    return warnings
+
+
+def _idle_pattern(names, dataset, *, exclude_pattern=None, **_):
+    if exclude_pattern is None:
+        return []
+    idle = selection.genes_to_keep(names, dataset=dataset, exclude_pattern=exclude_pattern).all()
+    return [f"no gene matches exclude_pattern {exclude_pattern!r}"] if idle else []
