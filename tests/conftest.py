@@ -1,0 +1,59 @@
+"""Runs of the whole workflow on a small simulated dataset, in folders of their own."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
+
+
+@pytest.fixture(scope="session")
+def small_config():
+    """Function that returns a config of its own: a small dataset and all methods, split into several shards."""
+
+    def config(**changes):
+        small = {
+            "datasets": {
+                "demo": {
+                    "simulate": {"n_cells": 300, "n_genes": 60},
+                    "clusters": "clusters",
+                    "root": "Progenitor",
+                }
+            },
+            "methods": {"steady_state": {}, "stochastic": {}, "dynamical": {"solver": "compatible"}},
+            "preprocess": {"n_pcs": 10, "n_neighbors": 15},
+            "shards": 3,
+            "graph": {"cells_per_shard": 120},
+            # small pictures are drawn as others are, in less time
+            "figures": {"panel_size": 2, "dpi": 50, "n_genes": 2},
+        }
+        return copy.deepcopy(small) | changes
+
+    return config
+
+
+@pytest.fixture(scope="session")
+def run_workflow():
+    """Function that runs Snakemake with a config in a folder; returns the finished process."""
+
+    def run(config, folder, *arguments):
+        configfile = folder / "config.yaml"
+        configfile.write_text(yaml.safe_dump(config), encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", SNAKEFILE, "--directory", folder]
+        command += ["--configfile", configfile, "--cores", "2", "--nocolor", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_run(small_config, run_workflow, tmp_path_factory):
+    """Folder with the results of a run of `small_config`.  Read only: a test that changes it takes a copy."""
+    folder = tmp_path_factory.mktemp("small_run")
+    process = run_workflow(small_config(), folder)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return folder / "results"

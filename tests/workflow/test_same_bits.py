@@ -1,0 +1,31 @@
+"""However genes and cells are split and whatever threads a job has, every result has the same bits."""
+
+import pytest
+
+THREADED = ("fit_genes", "build_graph", "merge_fits", "score_confidence", "project_velocity", "assemble_result")
+
+
+def results(folder):
+    """Content of every result by its path; how long a job took, and the shards themselves, are no results."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not {"benchmarks", "shards", "graph_shards"} & set(path.parts)
+    }
+
+
+@pytest.mark.parametrize(("shards", "cells_per_shard", "threads"), [(1, 1000, 2), (7, 60, 1)])
+def test_results_do_not_depend_on_shards_and_threads(
+    small_run, small_config, run_workflow, tmp_path, shards, cells_per_shard, threads
+):
+    config = small_config(shards=shards, graph={"cells_per_shard": cells_per_shard})
+    set_threads = [f"{rule}={threads}" for rule in THREADED]
+    process = run_workflow(config, tmp_path, "--set-threads", *set_threads)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+    expected, found = results(small_run), results(tmp_path / "results")
+    assert {"fit.h5", "velocity.h5ad", "genes.csv", "cells.csv", "stream.png"} <= {
+        path.rsplit("/")[-1] for path in expected
+    }
+    assert expected.keys() == found.keys()
+    assert [path for path in expected if expected[path] != found[path]] == []
