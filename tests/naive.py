@@ -85,3 +85,73 @@ def shared_time(clocks, root):
     even = np.linspace(0, 1, clocks.shape[1])
     best = sorted(candidates, key=lambda c: ((np.sort(c) - even) ** 2).sum())[:2]
     return (best[0] + best[1]) / (best[0] + best[1]).max()
+
+
+def limited_gaps(tau_on, tau_off, induced):
+    """Times on both branches after gaps of more than three times the 99.5th percentile of all were closed."""
+    branches = [np.sort(tau_on[induced]), np.sort(tau_off[~induced])]
+    gaps = [np.diff(times, prepend=0.0) for times in branches]
+    limit = 3 * np.percentile(np.concatenate(gaps), 99.5)
+    limited = []
+    for own_times, times, own_gaps, on_branch in zip(
+        (tau_on, tau_off), branches, gaps, (induced, ~induced), strict=True
+    ):
+        ends, wide = times[own_gaps > limit], own_gaps[own_gaps > limit]
+        closed = [sum(gap for end, gap in zip(ends, wide, strict=True) if end <= tau) for tau in own_times]
+        limited.append(np.where(on_branch, own_times - closed, own_times))
+    return limited
+
+
+def curve(tau, u0, s0, alpha, beta, gamma):
+    """(u, s) a time after (u0, s0), term by term as in La Manno et al. (2018); gamma other than beta."""
+    off_u, off_s = np.exp(-beta * tau), np.exp(-gamma * tau)
+    u = u0 * off_u + alpha / beta * (1 - off_u)
+    s = s0 * off_s + alpha / gamma * (1 - off_s) + (alpha - beta * u0) / (gamma - beta) * (off_s - off_u)
+    return u, s
+
+
+def assigned_times(unspliced, spliced, std_u, std_s, weights, parameters, *, projected):
+    """Time and branch of each cell of a gene, with dense matrices (cells x cells, cells x nodes of the curve)."""
+    alpha, beta, gamma, switching_time, scaling = parameters
+    around = (weights > 0).astype(float)
+    u, s = unspliced / scaling, spliced
+    u_switch, s_switch = curve(switching_time, 0.0, 0.0, alpha, beta, gamma)
+
+    def inverted(u0, s0, alpha):
+        if gamma >= beta:
+            ratio, rate = (u - alpha / beta) / (u0 - alpha / beta), beta
+        else:
+            weight = beta / (gamma - beta)
+            at_rest = alpha / gamma - weight * alpha / beta
+            ratio, rate = (s - weight * u - at_rest) / (s0 - weight * u0 - at_rest), gamma
+        return -np.log(np.clip(ratio, 1e-6, 1 - 1e-6)) / rate
+
+    if projected and beta < gamma:
+        n_nodes = int(np.clip(len(u) / 5, 200, 500))
+        times_on = np.linspace(0, switching_time, n_nodes)
+        lowest = u[s > 0].min()
+        times_off = np.linspace(0, -np.log(np.clip(lowest / u_switch, 1e-6, 1 - 1e-6)) / beta, n_nodes)[1:]
+        curves = curve(times_on, 0, 0, alpha, beta, gamma), curve(times_off, u_switch, s_switch, 0, beta, gamma)
+        nearest = [((u[:, None] - on_u) ** 2 + (s[:, None] - on_s) ** 2).argmin(axis=1) for on_u, on_s in curves]
+        tau_on, tau_off = times_on[nearest[0]], times_off[nearest[1]]
+    else:
+        tau_on = np.clip(inverted(0.0, 0.0, alpha), 0, switching_time)
+        tau_off = inverted(u_switch, s_switch, 0.0)
+        tau_off = np.clip(tau_off, 0, tau_off[s > 0].max())
+
+    def distance(at):
+        return ((u - at[0]) * scaling / std_u) ** 2 + ((s - at[1]) / std_s) ** 2
+
+    def distances():
+        on = distance(curve(tau_on, 0, 0, alpha, beta, gamma))
+        off = distance(curve(tau_off, u_switch, s_switch, 0, beta, gamma))
+        return around @ off, around @ on
+
+    off, on = distances()
+    tau_on, tau_off = limited_gaps(tau_on, tau_off, on < off)
+    off, on = distances()
+    steady_off = around @ distance((0.0, 0.0))
+    steady_on = around @ distance((alpha / beta, alpha / gamma))
+    state = np.argmin([off, on, steady_off, steady_on], axis=0)
+    time = np.choose(state, [tau_off + switching_time, tau_on, 0.0, switching_time])
+    return time, (state == 1) | (state == 2)

@@ -8,17 +8,19 @@ the same unit and >= 0, abundances are in any common unit; a NaN in gives a NaN 
 
 import math
 
-from numba import vectorize
+from numba import float64, vectorize
+
+# With their types given, ufuncs are compiled when this file is imported: threads may not compile them.
 
 
-@vectorize(cache=True)
+@vectorize([float64(*4 * [float64])], cache=True)
 def unspliced_at(tau, u0, alpha, beta):
     """Unspliced abundance `tau` after it was `u0`: u0 e^(-beta tau) + alpha/beta (1 - e^(-beta tau))."""
     decay = math.exp(-beta * tau)
     return u0 * decay + alpha / beta * (1.0 - decay)
 
 
-@vectorize(cache=True)
+@vectorize([float64(*6 * [float64])], cache=True)
 def spliced_at(tau, s0, u0, alpha, beta, gamma):
     """Spliced abundance `tau` after the state was (`u0`, `s0`); exact also where gamma meets beta.
 

@@ -22,7 +22,7 @@ from veloshard.methods.dynamical.gene import (
 )
 from veloshard.methods.dynamical.initial import initial_parameters
 from veloshard.methods.dynamical.loss import likelihood_and_variance
-from veloshard.methods.dynamical.optimise import optimise
+from veloshard.methods.dynamical.optimise import minimise
 from veloshard.methods.dynamical.velocity import align, alignment_factor, model_velocity, residual_velocity
 from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
 from veloshard.moments import first_moments
@@ -123,7 +123,7 @@ def _fit_gene(unspliced, spliced, around, residual):
     if gene is None:
         return None
     start = initial_parameters(gene)
-    fitted = optimise(gene, around, start.parameters)
+    fitted = minimise(gene, around, start.parameters)
     parameters, accepted_time = fitted.accepted.parameters, fitted.accepted.assignment.time
     likelihood, variance = likelihood_and_variance(gene, parameters, accepted_time, fitted.ratio)
     time = neighborhood_means(accepted_time, around)

@@ -67,7 +67,6 @@ def likelihood_and_variance(gene, parameters, time, ratio):
     du, ds, penalty = residuals(gene, parameters, time, gene.upper, ratio)
     plain = du**2 + ds**2
     penalised = plain + penalty**2
-    # the same counts in all cells leave no variance
     variance = signed_variance(penalised, ds) or 1.0
     # one in a hundred cells counts as given away to the parameters
     effective = max(n_upper - 0.01 * len(gene.unspliced), 2.0)
@@ -76,5 +75,5 @@ def likelihood_and_variance(gene, parameters, time, ratio):
 
 
 def signed_variance(squares, sign):
-    """Variance of the square roots of `squares` with the signs of `sign`, both (n,)."""
-    return np.mean(squares) - np.mean(np.sign(sign) * np.sqrt(squares)) ** 2
+    """Variance of the square roots of `squares` with the signs of `sign`, both (n,); 0 for a perfect fit."""
+    return max(np.mean(squares) - np.mean(np.sign(sign) * np.sqrt(squares)) ** 2, 0.0)

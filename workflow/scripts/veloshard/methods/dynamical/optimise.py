@@ -68,7 +68,7 @@ class Fitted(NamedTuple):
     ratio: float
 
 
-def optimise(gene, around, parameters):
+def minimise(gene, around, parameters):
     """`Fitted` of a gene from its initial parameters (5,), through all stages."""
     problem = Problem(gene, around, ratio=math.nan, projected=False)
     state = accept(evaluate(problem, parameters))

@@ -59,12 +59,13 @@ def residual_variance(gene, parameters, tau_on, tau_off, distances):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def likeliest_states(gene, around, parameters, distances):
-    """State of each cell's neighborhood, and its mean distance to it: two arrays (n_cells,)."""
+    """State of each cell's neighborhood, and its mean distance to that: two arrays (n_cells,)."""
     n_cells = len(distances)
     states, least = np.empty(n_cells, np.int64), np.empty(n_cells)
     for cell in range(n_cells):
         state, total = likeliest_state(gene, around, parameters, distances, cell)
-        states[cell], least[cell] = state, total * around.weights[around.indptr[cell]]
+        # where all cells of a neighborhood are in a steady state, expanded squares may round to less than 0
+        states[cell], least[cell] = state, max(total, 0.0) * around.weights[around.indptr[cell]]
     return states, least
 
 
@@ -77,7 +78,7 @@ def model_velocity(gene, around, parameters, tau_on, tau_off):
     alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
     switching_time = parameters[SWITCHING_TIME]
     distances = branch_distances(gene, parameters, tau_on, tau_off)
-    variance = residual_variance(gene, parameters, tau_on, tau_off, distances)
+    variance = residual_variance(gene, parameters, tau_on, tau_off, distances) or 1.0
     states, least = likeliest_states(gene, around, parameters, distances)
     likelihood = np.exp(-0.5 * least / variance) / (2 * math.pi * math.sqrt(variance))
     on, off = ((states == state) & (likelihood >= LEAST_LIKELY) for state in (ON, OFF))

@@ -1,0 +1,245 @@
+"""The kernels of the dynamical fit against slow twins, SciPy and the splicing equations."""
+
+import math
+
+import naive
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.optimize import minimize
+from veloshard.methods.dynamical import assign, gene, initial, loss, optimise, velocity
+from veloshard.moments import neighborhood
+from veloshard.neighbors import connectivity_weights
+
+# gamma above and below beta: times are inverted and projected in other ways
+SLOW_SPLICING = np.array([2.0, 0.4, 0.9, 6.0, 1.3])
+FAST_SPLICING = np.array([2.0, 0.9, 0.4, 6.0, 0.7])
+
+
+@pytest.fixture(params=[SLOW_SPLICING, FAST_SPLICING], ids=["slow splicing", "fast splicing"])
+def parameters(request):
+    return request.param
+
+
+def cells_on_curve(parameters, *, n_cells=150, noise=0.1):
+    """Unspliced and spliced counts of cells at even times on both branches, and their neighborhoods in time."""
+    alpha, beta, gamma, switching_time, scaling = parameters
+    rng = np.random.default_rng(0)
+    time = np.linspace(0.05, 2 * switching_time, n_cells)
+    u_switch, s_switch = naive.curve(switching_time, 0.0, 0.0, alpha, beta, gamma)
+    on = naive.curve(time, 0, 0, alpha, beta, gamma)
+    off = naive.curve(time - switching_time, u_switch, s_switch, 0, beta, gamma)
+    counts = np.where(time < switching_time, on, off) * np.exp(noise * rng.normal(size=(2, n_cells)))
+    band = np.abs(np.subtract.outer(range(n_cells), range(n_cells))) <= 4
+    return counts[0] * scaling, counts[1], neighborhood(connectivity_weights(sparse.csr_matrix(band * 1.0)))
+
+
+def described(parameters, **options):
+    unspliced, spliced, around = cells_on_curve(parameters, **options)
+    return gene.describe_gene(unspliced, spliced, around), around
+
+
+def dense(around):
+    n_cells = len(around.indptr) - 1
+    return sparse.csr_matrix((around.weights, around.indices, around.indptr), shape=(n_cells, n_cells)).toarray()
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_assignment_equals_its_twin(parameters, projected):
+    described_gene, around = described(parameters)
+    found = assign.assign_times(described_gene, around, parameters, projected)
+    time, induced = naive.assigned_times(
+        described_gene.unspliced,
+        described_gene.spliced,
+        described_gene.std_u,
+        described_gene.std_s,
+        dense(around),
+        parameters,
+        projected=projected,
+    )
+    assert 0 < found.induced.sum() < len(induced)
+    np.testing.assert_array_equal(found.induced, induced)
+    # sums in another order, divided by differences of near numbers
+    np.testing.assert_allclose(found.time, time, rtol=1e-9, atol=1e-9)
+
+
+def test_times_of_cells_on_the_curve_are_their_own(parameters):
+    described_gene, around = described(parameters, noise=0.0)
+    found = assign.assign_times(described_gene, around, parameters, False)
+    time = np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(found.time))
+    # about the switch the two branches meet, and a neighborhood takes one side
+    apart = np.abs(time - parameters[gene.SWITCHING_TIME]) > 1
+    np.testing.assert_allclose(found.time[apart], time[apart], rtol=1e-6)
+
+
+def test_gaps_are_limited_as_by_the_twin():
+    rng = np.random.default_rng(0)
+    tau_on, tau_off = rng.uniform(0, 5, 1200), rng.uniform(0, 5, 1200)
+    tau_on[:3] += [20, 40, 41]
+    tau_off[-1] += 30
+    induced = np.arange(1200) < 700
+    expected = naive.limited_gaps(tau_on, tau_off, induced)
+    limited = tau_on.copy(), tau_off.copy()
+    assign.limit_gaps(*limited, induced)
+    np.testing.assert_allclose(limited, expected, rtol=1e-12)
+    assert max(times.max() for times in limited) < 10
+
+
+@pytest.mark.parametrize("percent", [0.0, 50.0, 99.5, 100.0])
+@pytest.mark.parametrize("n_values", [1, 2, 999])
+def test_percentile_is_that_of_numpy(percent, n_values):
+    values = np.random.default_rng(0).gamma(1.0, size=n_values)
+    assert assign.percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-14)
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_nearest_node_is_that_of_a_full_scan(rising):
+    rng = np.random.default_rng(0)
+    nodes_u = np.sort(rng.uniform(0, 3, 200))[:: 1 if rising else -1].copy()
+    nodes_s = rng.uniform(0, 3, 200)
+    for u, s in rng.uniform(-1, 4, (500, 2)):
+        full_scan = ((nodes_u - u) ** 2 + (nodes_s - s) ** 2).argmin()
+        assert assign.nearest_node(u, s, nodes_u, nodes_s, rising) == full_scan
+
+
+def test_squared_error_and_penalty_are_sums_over_fitted_cells(parameters):
+    described_gene, _ = described(parameters)
+    alpha, beta, gamma, switching_time, scaling = parameters
+    time = np.random.default_rng(1).uniform(0, 12, len(described_gene.spliced))
+    u_switch, s_switch = naive.curve(switching_time, 0.0, 0.0, alpha, beta, gamma)
+    expected = 0.0
+    for cell in described_gene.fitted:
+        on = time[cell] < switching_time
+        start = (0, 0, alpha) if on else (u_switch, s_switch, 0)
+        u, s = naive.curve(time[cell] - (0 if on else switching_time), *start, beta, gamma)
+        expected += ((u * scaling - described_gene.unspliced[cell]) / described_gene.std_u) ** 2
+        expected += ((s - described_gene.spliced[cell]) / described_gene.std_s) ** 2
+    error = loss.squared_error(described_gene, parameters, time, math.nan)
+    assert error == pytest.approx(expected, rel=1e-10)
+    drift = (gamma / beta - 0.5) / described_gene.std_s * described_gene.spliced[described_gene.fitted]
+    assert loss.squared_error(described_gene, parameters, time, 0.5) - error == pytest.approx(np.sum(drift**2))
+
+
+@pytest.mark.parametrize("free", [(3,), (0, 2), (3, 0, 1, 2)])
+@pytest.mark.parametrize("start", [1.0, 0.6, 1.7])
+def test_simplex_step_is_one_iteration_of_scipy(parameters, free, start):
+    described_gene, around = described(parameters)
+    problem = optimise.Problem(described_gene, around, math.nan, False)
+    accepted = optimise.evaluate(problem, parameters * [start, 1 / start, 1, start, 1])
+
+    def objective(values):
+        trial = accepted.parameters.copy()
+        trial[list(free)] = values
+        return optimise.evaluate(problem, trial).loss / len(described_gene.fitted)
+
+    scipys = minimize(
+        objective,
+        accepted.parameters[list(free)],
+        method="Nelder-Mead",
+        # SciPy counts the first simplex as an iteration
+        options={"maxiter": 2, "xatol": 1e-4, "fatol": 1e-4},
+    )
+    stepped = optimise.simplex_step(problem, accepted, free, tolerance=1e-4, reassign=True)
+    np.testing.assert_allclose(stepped[list(free)], scipys.x, rtol=1e-12)
+    kept = np.setdiff1d(range(5), free)
+    np.testing.assert_array_equal(stepped[kept], accepted.parameters[kept])
+
+
+def test_no_stage_raises_the_loss_by_more_than_an_earlier_switch_may(parameters):
+    described_gene, around = described(parameters)
+    start = initial.initial_parameters(described_gene)
+    problem = optimise.Problem(described_gene, around, math.nan, False)
+    fitted = optimise.minimise(described_gene, around, start.parameters)
+    assert fitted.accepted.loss < optimise.evaluate(problem, start.parameters).loss
+
+
+def test_rates_are_recovered_from_cells_on_the_curve():
+    described_gene, around = described(FAST_SPLICING, n_cells=600, noise=0.0)
+    start = initial.initial_parameters(described_gene)
+    fitted = optimise.minimise(described_gene, around, start.parameters).accepted.parameters
+    # the unit of time is free: ratios are what the data tell; one step a stage comes this near to them
+    for over in (gene.ALPHA, gene.GAMMA):
+        scale = fitted[gene.SCALING] if over == gene.ALPHA else 1.0
+        truth = FAST_SPLICING[over] / FAST_SPLICING[gene.BETA] / (1 / FAST_SPLICING[gene.SCALING] if over == 0 else 1)
+        assert fitted[over] / fitted[gene.BETA] * scale == pytest.approx(truth, rel=0.2)
+
+
+def test_time_is_stretched_to_the_same_length_for_all_genes():
+    time = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 4.5, 6.0])
+    # up to 3 on the way up, 2 on the way down, and two of seven cells at rest
+    assert velocity.alignment_factor(time, 4.0) == pytest.approx(20 / ((3 + 2) / (1 - 2 / 7)))
+    assert velocity.alignment_factor(np.zeros(3), 4.0) == 20
+
+
+def test_changing_the_unit_of_time_moves_no_cell_on_the_curve(parameters):
+    aligned = velocity.align(parameters, 2.5)
+    time = np.linspace(0, 12, 50)
+    np.testing.assert_allclose(loss.curve_at(time * 2.5, aligned), loss.curve_at(time, parameters), rtol=1e-12)
+
+
+def test_model_velocity_is_the_slope_of_the_curve(parameters):
+    described_gene, around = described(parameters, noise=0.0)
+    found = assign.assign_times(described_gene, around, parameters, False)
+    ds, du = velocity.model_velocity(described_gene, around, parameters, found.tau_on, found.tau_off)
+    time = gene.neighborhood_means(found.time, around)
+    step = 1e-5
+    after, before = loss.curve_at(time + step, parameters), loss.curve_at(time - step, parameters)
+    slope_u, slope_s = (np.subtract(after, before)) / (2 * step)
+    states, _ = velocity.likeliest_states(
+        described_gene,
+        around,
+        parameters,
+        assign.branch_distances(described_gene, parameters, found.tau_on, found.tau_off),
+    )
+    # neighborhoods that reach over the switch mix both branches
+    moving = (states <= assign.ON) & (np.abs(time - parameters[gene.SWITCHING_TIME]) > 1)
+    assert moving.sum() > 60
+    bounded = np.maximum(slope_s, -described_gene.spliced)
+    np.testing.assert_allclose(ds[moving], bounded[moving], atol=1e-6)
+    bounded = np.maximum(slope_u * parameters[gene.SCALING], -described_gene.unspliced)
+    np.testing.assert_allclose(du[moving], bounded[moving], atol=1e-6)
+
+
+def test_residual_velocity_is_beta_u_minus_gamma_s(parameters):
+    described_gene, _ = described(parameters)
+    alpha, beta, gamma, switching_time, scaling = parameters
+    time = np.linspace(0, 12, len(described_gene.spliced))
+    ds, du = velocity.residual_velocity(described_gene, parameters, time)
+    u = described_gene.unspliced / scaling
+    np.testing.assert_allclose(ds, beta * u - gamma * described_gene.spliced)
+    np.testing.assert_allclose(du / scaling, np.where(time < switching_time, alpha, 0) - beta * u)
+
+
+def test_bimodality_sees_two_modes_and_not_one():
+    rng = np.random.default_rng(0)
+    # a peak counts by its height, so that the unit of x matters (scVelo's test)
+    two = np.concatenate([rng.normal(0.1, 0.002, 400), rng.normal(0.2, 0.002, 400)])
+    p_value, upper = initial.bimodality(two)
+    assert p_value < 1e-3
+    assert upper == pytest.approx(0.2, abs=0.01)
+    assert initial.bimodality(rng.normal(1, 0.3, 800))[0] > 0.1
+    assert initial.bimodality(np.ones(5)) == (1.0, 0.0)
+
+
+def test_kernel_density_is_that_of_scipy():
+    from scipy.stats import gaussian_kde
+
+    x = np.random.default_rng(0).gamma(2.0, size=200)
+    grid = np.linspace(x.min(), x.max(), 30)
+    np.testing.assert_allclose(initial.kernel_density(x, grid), gaussian_kde(x)(grid), rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_both", [0, 1, 2])
+def test_fewer_than_three_cells_with_both_counts_cannot_be_fitted(n_both):
+    unspliced, spliced, around = cells_on_curve(FAST_SPLICING)
+    unspliced[n_both:] = 0
+    assert gene.describe_gene(unspliced, spliced, around) is None
+
+
+def test_outliers_are_neither_fitted_nor_set_the_scale():
+    unspliced, spliced, around = cells_on_curve(FAST_SPLICING)
+    plain = gene.describe_gene(unspliced, spliced, around)
+    spliced[[3, 70]] = 1e4
+    with_outliers = gene.describe_gene(unspliced, spliced, around)
+    assert not {3, 70} & set(with_outliers.fitted)
+    assert with_outliers.std_s == pytest.approx(plain.std_s, rel=0.1)
