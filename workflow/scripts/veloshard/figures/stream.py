@@ -20,7 +20,8 @@ def draw(result, *, style, density=1.0, smooth=0.5, min_mass=1.0):
     """
     field = grid_field(positions_of(result), velocities_of(result), density=density, smooth=smooth)
     u, v = np.where(stream_mask(field, min_mass=min_mass), field.vectors, np.nan)
-    speed = np.hypot(u, v)
+    # of the whole field: next to points without a line a width would be interpolated from nothing
+    speed = np.hypot(*field.vectors)
     figure, axes = cluster_map(result, style)
     axes.streamplot(
         field.x,
@@ -28,7 +29,7 @@ def draw(result, *, style, density=1.0, smooth=0.5, min_mass=1.0):
         u,
         v,
         density=2 * density,
-        linewidth=np.interp(speed, (0, np.nanmax(speed)), LINE_WIDTHS),
+        linewidth=np.interp(speed, (0, speed.max()), LINE_WIDTHS),
         color=INK,
         arrowsize=0.9,
         zorder=ARROWS,
