@@ -184,6 +184,11 @@ def test_an_embedding_is_computed_where_there_is_none_from_two_cells_on(n_cells)
     assert not prepared.obsm.keys() & {"X_umap"}
 
 
+def test_an_embedding_that_cannot_be_computed_is_refused():
+    with pytest.raises(InputError, match="no embedding 'X_tsne' in obsm .found: X_umap"):
+        preprocess.embed(prepare(made_up()), embedding="X_tsne")
+
+
 def test_the_result_can_be_written_and_its_layers_read_by_gene(tmp_path):
     adata = made_up()
     del adata.obsm["X_umap"]

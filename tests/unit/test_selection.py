@@ -113,3 +113,8 @@ def test_cells_of_a_cluster_are_found_by_number_or_text(label):
 
 def test_no_cluster_is_no_selection():
     assert selection.in_cluster(obs(), "stage", "") is None
+
+
+def test_a_cluster_that_no_cell_is_in_is_refused():
+    with pytest.raises(InputError, match="label 'd' in column 'clusters' .found: a, b, c"):
+        selection.in_cluster(obs(), "clusters", "d")

@@ -45,7 +45,7 @@ def test_a_look_of_figures_redraws_them_only(plan, small_config):
 
 
 def test_another_root_orders_the_cells_again_and_fits_nothing(plan):
-    planned = plan(datasets=dataset(root="Branch point"))
+    planned = plan(datasets=dataset(root="Fate A"))
     assert {"check_options", "order_cells", "assemble_result"} <= planned
     assert planned.isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "embed_cells", "project_velocity"})
 
@@ -90,13 +90,7 @@ def test_wrong_input_stops_before_the_fit_and_leaves_results_alone(small_run, sm
     assert before == [path.read_bytes() for path in results]
     # and the right config finds everything as it was
     process = run_workflow(small_config(), tmp_path / "run", "--dry-run")
-    assert planned_rules(process) <= {
-        "check_options",
-        "summarize_quality",
-        "order_cells",
-        "assemble_result",
-        "draw_figure",
-    }
+    assert planned_rules(process).isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "embed_cells"})
 
 
 def test_the_provenance_tells_every_option_that_decided_the_result(small_run):

@@ -87,6 +87,8 @@ def check_memory(wildcards, input, attempt):
     return megabytes(4 * Path(input.counts).stat().st_size, attempt)
 
 
+# Nothing expensive waits for this job: another root or other clusters are no reason to fit again, and behind an
+# `ancient` input Snakemake overlooks what else has changed.  It has priority, and a run ends when it fails.
 rule check_options:
     input:
         counts="results/{dataset}/counts.h5ad",
@@ -99,6 +101,7 @@ rule check_options:
     params:
         code=code_of("check_options"),
         options=asked_options,
+    priority: 100
     conda:
         "../../envs/core.yaml"
     threads: 1

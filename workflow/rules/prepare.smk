@@ -39,8 +39,6 @@ def annotations_memory(wildcards, input, attempt):
 checkpoint prepare_data:
     input:
         counts="results/{dataset}/counts.h5ad",
-        # comes first, but another root or other clusters are no reason to prepare and fit again
-        checked=ancient("results/{dataset}/checked.json"),
     output:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",

@@ -7,7 +7,7 @@ import scanpy as sc
 from anndata import AnnData
 
 from veloshard import quality, selection
-from veloshard.errors import InputError
+from veloshard.errors import InputError, choices
 from veloshard.readers import LAYERS
 
 log = logging.getLogger(__name__)
@@ -117,10 +117,17 @@ def embed(prepared, *, embedding=None, random_state=0):
     -------
     tuple of str and numpy.ndarray, (n_cells, n_dims)
         The key and the coordinates.
+
+    Raises
+    ------
+    InputError
+        If there is no such embedding and it is not the one that can be computed.
     """
     name = embedding or COMPUTED_EMBEDDING
     if name in prepared.obsm:
         return name, prepared.obsm[name]
+    if name != COMPUTED_EMBEDDING:
+        raise InputError(f"no embedding {name!r} in obsm ({choices(prepared.obsm, name)})")
     # a spectral start takes three eigenvectors, for which there must be four cells
     start = "spectral" if prepared.n_obs > 3 else "random"
     embedded = sc.tl.umap(prepared, init_pos=start, random_state=random_state, copy=True)

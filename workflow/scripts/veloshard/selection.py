@@ -41,8 +41,17 @@ def as_label(value):
 
 
 def in_cluster(obs, column, label):
-    """Cells of the cluster `label` of a column: bool (n_cells,); None where no cluster is named ('')."""
-    return (as_labels(obs[column]) == as_label(label)).to_numpy() if label != "" else None
+    """Cells of the cluster `label` of a column: bool (n_cells,); None where no cluster is named ('').
+
+    Raises InputError where no cell has the label.
+    """
+    if label == "":
+        return None
+    labels = as_labels(obs[column])
+    if as_label(label) not in labels.cat.categories:
+        there = choices(labels.cat.categories, label)
+        raise InputError(f"no cell has the label {label!r} in column {column!r} ({there})")
+    return (labels == as_label(label)).to_numpy()
 
 
 def labelled_colors(column, colors):

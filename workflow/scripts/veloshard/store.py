@@ -145,8 +145,8 @@ def merge_shards(path, shards, *, prepared, select):
         _write_table(file.create_group("genes"), {"name": names, **genes})
         with h5py.File(ordered[0]) as first:
             for layer in first["layers"]:
-                # a gene a chunk: analyses read genes, the graph reads the cells of a shard for all of them
-                file.create_dataset(f"layers/{layer}", (len(names), n_cells), "f4", chunks=(1, n_cells))
+                # not in chunks: those would lie in the order in which shards are written
+                file.create_dataset(f"layers/{layer}", (len(names), n_cells), "f4")
         row = 0
         for shard, table in zip(ordered, tables, strict=True):
             with h5py.File(shard) as part:
