@@ -155,3 +155,33 @@ def assigned_times(unspliced, spliced, std_u, std_s, weights, parameters, *, pro
     state = np.argmin([off, on, steady_off, steady_on], axis=0)
     time = np.choose(state, [tau_off + switching_time, tau_on, 0.0, switching_time])
     return time, (state == 1) | (state == 2)
+
+
+def neighborhood_means(values, joined):
+    """Means of the rows of `values` over each cell's neighborhood; `joined` is a bool matrix with a full diagonal."""
+    return np.array([values[row].astype(float).mean(axis=0) for row in joined])
+
+
+def steady_state_ratio(spliced, unspliced, percentile):
+    """Slope through the origin of u on s in the cells of highest joint expression, for one gene.
+
+    Which cells those are is decided in the precision of the moments: near ties fall as they do there.
+    """
+    joint = spliced / max(spliced.max(), 1e-3) + unspliced / max(unspliced.max(), 1e-3)
+    extreme = [cell for cell in range(len(joint)) if joint[cell] >= np.percentile(joint, percentile)]
+    s, u = spliced[extreme].astype(float), unspliced[extreme].astype(float)
+    return sum(s * u) / sum(s**2)
+
+
+def generalized_ratio(spliced, unspliced, second_ss, second_us, percentile):
+    """Slope of the first- and second-moment equations of one gene, stacked and weighted row by row."""
+    joint = spliced / max(spliced.max(), 1e-3) + unspliced / max(unspliced.max(), 1e-3)
+    extreme = (joint >= np.percentile(joint, percentile)) | (spliced >= np.percentile(spliced, percentile))
+    ratio = steady_state_ratio(spliced, unspliced, percentile)
+    spliced, unspliced, second_ss, second_us = (x.astype(float) for x in (spliced, unspliced, second_ss, second_us))
+    variance, covariance = 2 * second_ss - spliced, 2 * second_us + unspliced
+    first_sd = np.std(unspliced - ratio * spliced)
+    second_sd = np.std(covariance - (variance @ covariance) / (variance @ variance) * variance)
+    x = np.concatenate([np.where(extreme, spliced, 0) / first_sd, variance / second_sd])
+    y = np.concatenate([np.where(extreme, unspliced, 0) / first_sd, covariance / second_sd])
+    return np.linalg.lstsq(x[:, None], y, rcond=None)[0][0]

@@ -2,7 +2,18 @@
 
 import importlib
 import inspect
+import logging
 import pkgutil
+from collections import Counter
+
+import numpy as np
+
+from veloshard.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# Correlations over the genes are taken of two vectors that were each centred: a single gene has none.
+MIN_VELOCITY_GENES = 2
 
 
 def names():
@@ -27,9 +38,20 @@ def select(genes, *, method, **options):
     """Genes of the whole dataset that enter the velocity graph, bool (n_genes,).
 
     genes : columns of a `Fit` of all genes.
+    Raises InputError where fewer than `MIN_VELOCITY_GENES` do: it says how many were not fitted for which reason.
     """
     velocity_genes = load(method).velocity_genes
-    return velocity_genes(genes, **_accepted(velocity_genes, options))
+    chosen = velocity_genes(genes, **_accepted(velocity_genes, options))
+    fitted = genes["status"] == "ok"
+    failures = "; ".join(f"{number} {reason}" for reason, number in Counter(genes["reason"][~fitted]).most_common())
+    summary = f"fitted {fitted.sum()} of {len(fitted)} genes{f' ({failures})' if failures else ''}"
+    if np.sum(chosen) < MIN_VELOCITY_GENES:
+        raise InputError(
+            f"{method}: {np.sum(chosen)} genes can enter the velocity graph, at least {MIN_VELOCITY_GENES} are "
+            f"needed; {summary}. Lower the method's bounds (min_r2, min_ratio), or check how introns were counted."
+        )
+    log.info("%s; %d enter the velocity graph", summary, np.sum(chosen))
+    return chosen
 
 
 def _accepted(function, options):

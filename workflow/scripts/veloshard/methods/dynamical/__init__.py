@@ -5,6 +5,7 @@ degradation (gamma) are constant.  Cells are assigned to times on that curve, an
 in turn.
 """
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,6 +27,8 @@ from veloshard.methods.dynamical.optimise import minimise
 from veloshard.methods.dynamical.velocity import align, alignment_factor, model_velocity, residual_velocity
 from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
 from veloshard.moments import first_moments
+
+log = logging.getLogger(__name__)
 
 # Columns as scVelo names them, in the order in which the kernel writes them.
 COLUMNS = (
@@ -75,8 +78,11 @@ def fit(block, *, solver="compatible", velocity="model", fit_all_genes=False, mi
             table[k], layers[:, k] = fitted
 
     # threads, because the compiled parts of a fit let go of Python's lock and take nearly all of its time
+    wanted = np.flatnonzero(status == "ok")
     with ThreadPoolExecutor(get_num_threads()) as pool:
-        list(pool.map(fit_gene, np.flatnonzero(status == "ok")))
+        for n_done, _ in enumerate(pool.map(fit_gene, wanted), start=1):
+            if n_done % 100 == 0:
+                log.info("%d of %d genes", n_done, len(wanted))
     columns = dict(zip(COLUMNS, table.T, strict=True))
     fitted = np.isfinite(table).all(axis=1)
     late_status, late_reason = status_of(
