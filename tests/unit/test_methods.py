@@ -92,6 +92,10 @@ def test_genes_have_the_same_bits_on_any_number_of_threads(method):
         np.testing.assert_array_equal((two.genes | two.layers)[name], values)
 
 
+def test_a_shard_without_genes_is_an_empty_result(method):
+    contract.check(methods.run(part(block(), 4, 4), method=method), 0, 60)
+
+
 def test_counts_are_left_as_they_are(method):
     given, kept = block(), block()
     methods.run(given, method=method)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from veloshard import contract
+from veloshard.errors import InputError
 from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 
@@ -131,14 +132,14 @@ def merge_shards(path, shards, *, prepared, select):
 
     shards : paths in any order.   prepared : `Prepared` that they were fitted on.
     select : function of the columns of all genes that returns the mask of velocity genes.
-    Returns the columns.  Raises ValueError where shards are lost, doubled, of another split or of other data.
+    Returns the columns.  Raises InputError where shards are lost, doubled, of another split or of other data.
     """
     ordered = _checked_shards(shards, prepared)
     tables = [_load_table(shard, "genes") for shard in ordered]
     genes = {column: np.concatenate([table[column] for table in tables]) for column in tables[0]}
     names = genes.pop("name")
     if not np.array_equal(names, prepared.genes):
-        raise ValueError(f"the shards hold {len(names)} genes that are not the {len(prepared.genes)} prepared ones")
+        raise InputError(f"the shards hold {len(names)} genes that are not the {len(prepared.genes)} prepared ones")
     genes["velocity_genes"] = select(genes)
     n_cells = len(prepared.cells)
     with h5py.File(path, "w") as file:
@@ -169,15 +170,15 @@ def _checked_shards(shards, prepared):
         with h5py.File(shard) as file:
             item, fingerprint = file.attrs["item"], file.attrs["fingerprint"]
         if fingerprint != prepared.fingerprint:
-            raise ValueError(f"{shard} was fitted on other counts or neighbours than the prepared ones; delete it")
+            raise InputError(f"{shard} was fitted on other counts or neighbours than the prepared ones; delete it")
         if item in by_item:
-            raise ValueError(f"{shard} and {by_item[item]} both hold shard {item}; delete one of them")
+            raise InputError(f"{shard} and {by_item[item]} both hold shard {item}; delete one of them")
         by_item[item] = shard
     n_shards = int(next(iter(by_item)).split("-of-")[1])
     wanted = [f"{number}-of-{n_shards}" for number in range(1, n_shards + 1)]
     if set(by_item) != set(wanted):
         lost, strange = sorted(set(wanted) - set(by_item)), sorted(set(by_item) - set(wanted))
-        raise ValueError(
+        raise InputError(
             f"not a complete set of {n_shards} shards: lost {lost or 'none'}, of another split {strange or 'none'}"
         )
     return [by_item[item] for item in wanted]
@@ -186,7 +187,7 @@ def _checked_shards(shards, prepared):
 def merge_graph_shards(paths):
     """The whole graph, CSR (n_cells, n_cells), from its shards of rows in any order.
 
-    Raises ValueError where rows are lost or doubled.
+    Raises InputError where rows are lost or doubled.
     """
     blocks = {}
     for path in paths:
@@ -195,10 +196,10 @@ def merge_graph_shards(paths):
     row = 0
     for first_cell, block in sorted(blocks.items()):
         if first_cell != row:
-            raise ValueError(f"the graph shards do not join: the one after cell {row} starts at {first_cell}")
+            raise InputError(f"the graph shards do not join: the one after cell {row} starts at {first_cell}")
         row += block.shape[0]
     if row != block.shape[1] or len(blocks) != len(paths):
-        raise ValueError(f"{len(paths)} graph shards hold {row} rows of {block.shape[1]} cells")
+        raise InputError(f"{len(paths)} graph shards hold {row} rows of {block.shape[1]} cells")
     return sparse.vstack([blocks[first_cell] for first_cell in sorted(blocks)], format="csr")
 
 
@@ -304,8 +305,10 @@ def _write_sparse(group, matrix):
 
 def _write_table(group, columns):
     for name, values in columns.items():
-        text = np.asarray(values).dtype.kind in "UO"
-        group.create_dataset(name, data=values.astype(object) if text else values)
+        if values.dtype.kind in "UO":
+            group.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
+        else:
+            group.create_dataset(name, data=values)
 
 
 def _load_table(path, group):
