@@ -4,7 +4,6 @@ import re
 import shutil
 
 import pytest
-import yaml
 
 FIT = {"fit_genes", "merge_fits"}
 GRAPH = {"build_graph", "merge_graphs"}
@@ -91,14 +90,3 @@ def test_wrong_input_stops_before_the_fit_and_leaves_results_alone(small_run, sm
     # and the right config finds everything as it was
     process = run_workflow(small_config(), tmp_path / "run", "--dry-run")
     assert planned_rules(process).isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "embed_cells"})
-
-
-def test_the_provenance_tells_every_option_that_decided_the_result(small_run):
-    import h5py
-
-    with h5py.File(small_run / "demo/steady_state/velocity.h5ad") as file:
-        options = yaml.safe_load(file["uns/provenance/options"].asstr()[()])
-    # defaults too: they may be others in the next version
-    assert options["method"] == {"method": "steady_state", "percentile": 95, "min_r2": 0.01, "min_ratio": 0.01}
-    assert options["preprocess"]["min_shared_counts"] == 20
-    assert not {"shards", "threads", "cells_per_shard"} & set(str(options).replace("'", " ").split())

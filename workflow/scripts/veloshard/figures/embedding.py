@@ -80,6 +80,8 @@ def draw_cells(axes, positions, colours, known, *, style, alpha=1.0):
     # the area of all points together is about half of the panel's
     size = np.clip(0.45 * (72 * style.panel_size) ** 2 / len(positions), 0.4, 40.0)
     for chosen, zorder in ((order[~known[order]], BELOW), (order[known[order]], CELLS)):
+        if len(chosen) == 0:
+            continue
         axes.scatter(
             *positions[chosen].T,
             s=size,

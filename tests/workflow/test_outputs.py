@@ -1,0 +1,140 @@
+"""What users open after a run: complete, by the names that scVelo and CellRank know, with nothing they cannot read."""
+
+import json
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import read_h5ad
+from PIL import Image
+from veloshard import store
+
+FIT_COLUMNS = {
+    "fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling", "fit_std_u", "fit_std_s", "fit_likelihood",
+    "fit_pval_steady", "fit_steady_u", "fit_steady_s", "fit_variance", "fit_alignment_scaling", "fit_r2", "fit_u0",
+    "fit_s0",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["steady_state", "stochastic", "dynamical"])
+def folder(request, small_run):
+    return small_run / "demo" / request.param
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    return read_h5ad(folder / "velocity.h5ad")
+
+
+def test_the_keys_that_scvelo_and_cellrank_look_for_are_there(result, folder):
+    assert {"spliced", "unspliced", "Ms", "Mu", "velocity"} <= set(result.layers)
+    assert {"velocity_genes", "status", "reason"} <= set(result.var)
+    assert {"velocity_params", "neighbors", "velocity_graph", "velocity_graph_neg", "provenance"} <= set(result.uns)
+    assert {"distances", "connectivities"} <= set(result.obsp)
+    assert {"X_pca", "X_umap", "velocity_umap"} <= set(result.obsm)
+    assert {
+        "clusters",
+        "initial_size_spliced",
+        "initial_size_unspliced",
+        "velocity_self_transition",
+        "velocity_confidence",
+        "velocity_length",
+        "velocity_pseudotime",
+        "root_cells",
+        "end_points",
+    } <= set(result.obs)
+    if folder.name == "dynamical":
+        assert {"velocity_u", "fit_t", "fit_tau", "fit_tau_"} <= set(result.layers)
+        assert set(result.var) >= FIT_COLUMNS
+        assert "latent_time" in result.obs
+    else:
+        assert {"velocity_gamma", "velocity_r2"} <= set(result.var)
+
+
+def test_dense_layers_are_single_precision_and_those_of_the_fit(result, folder):
+    for name in store.fit_layer_names(folder / "fit.h5"):
+        assert result.layers[name].dtype == np.float32
+        np.testing.assert_array_equal(result.layers[name], store.load_fit_layer(folder / "fit.h5", name).T)
+    moments = store.load_moments(folder.parent / "prepared.h5ad", np.ones(result.n_vars, bool))
+    np.testing.assert_array_equal(result.layers["Ms"], moments)
+
+
+def test_graphs_are_sparse_single_precision_and_of_one_sign(result):
+    agreeing, opposing = result.uns["velocity_graph"], result.uns["velocity_graph_neg"]
+    for graph in (agreeing, opposing):
+        assert graph.format == "csr"
+        assert graph.dtype == np.float32
+        assert graph.shape == (result.n_obs, result.n_obs)
+    assert agreeing.data.min() > 0
+    assert opposing.data.max() < 0
+
+
+def test_every_gene_is_a_row_with_a_status(result, folder):
+    genes = pd.read_csv(folder / "genes.csv", index_col="gene")
+    assert genes.index.tolist() == result.var_names.tolist()
+    assert set(genes["status"]) <= {"ok", "not_fitted"}
+    assert (genes["reason"].notna() == (genes["status"] != "ok")).all()
+    assert genes["velocity_genes"].sum() > 20
+
+
+def test_every_cell_is_a_row(result, folder):
+    cells = pd.read_csv(folder / "cells.csv", index_col="cell")
+    assert cells.index.tolist() == result.obs_names.tolist()
+    assert cells["velocity_pseudotime"].between(0, 1).all()
+    assert cells["velocity_confidence"].between(0, 1).all()
+
+
+def test_provenance_tells_source_versions_and_every_option(result):
+    provenance = result.uns["provenance"]
+    assert len(provenance["source"]["sha256"]) == 64
+    assert {"numpy", "numba", "scanpy"} <= set(provenance["versions"])
+    options = json.loads(provenance["options"])
+    assert options["preprocess"]["min_shared_counts"] == 20
+    # defaults too: they may be others in the next version
+    assert options["method"]["min_r2"] == 0.01
+
+
+def test_provenance_tells_nothing_of_the_machine(folder):
+    # the same result on another machine, in another split, is the same file
+    with h5py.File(folder / "velocity.h5ad") as file:
+        options = file["uns/provenance/options"].asstr()[()]
+        keys = []
+        file["uns/provenance"].visit(keys.append)
+    assert not [word for word in ("shard", "thread", "cores", "/tmp") if word in options or word in " ".join(keys)]
+
+
+def test_nothing_in_the_file_is_none(folder):
+    encodings = []
+    with h5py.File(folder / "velocity.h5ad") as file:
+        file.visititems(lambda _, item: encodings.append(item.attrs.get("encoding-type")))
+    assert "null" not in encodings
+
+
+def test_latent_time_follows_the_true_time(small_run):
+    cells = pd.read_csv(small_run / "demo/dynamical/cells.csv")
+    # far fewer genes and cells than in the demo, whose bar is .8 in each lineage
+    assert cells["latent_time"].corr(cells["true_time"], method="spearman") > 0.7
+
+
+def test_quality_tells_counts_of_the_dataset_and_its_clusters(small_run):
+    quality = json.loads((small_run / "demo/qc.json").read_text())
+    assert quality["dataset"]["cells"] == 300
+    assert sum(row["cells"] for row in quality["clusters"]) == 300
+    assert 0.05 < quality["dataset"]["unspliced_fraction"] < 0.5
+
+
+def test_every_figure_is_drawn_as_png_and_pdf(folder):
+    figures = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert figures == {"stream", "grid", "arrows", "phase_portraits", "proportions", "latent_time", "confidence"}
+    for name in figures:
+        with Image.open(folder / f"figures/{name}.png") as image:
+            # something is drawn: many colours, not a white sheet
+            assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 50
+        assert (folder / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_each_job_has_a_log(small_run):
+    logs = small_run.parent / "logs/demo"
+    assert "fitted" in (logs / "dynamical/merge_fits.log").read_text()
+    assert len(list((logs / "dynamical/fit_genes").glob("*.log"))) == 3

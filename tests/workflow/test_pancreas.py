@@ -1,0 +1,82 @@
+"""The real pancreas: scVelo's own fit, and the directions that the field knows (needs ../shared; minutes)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import read_h5ad
+from veloshard.projection import direction_score
+
+SHARED = Path(__file__).parents[3] / "shared"
+COUNTS = SHARED / "data/pancreas.h5ad"
+REFERENCE = SHARED / "reference/scvelo_0.3.4_pancreas_dynamical.csv"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (COUNTS.exists() and REFERENCE.exists()), reason="needs the pancreas and its reference in ../shared"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def result(run_workflow, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pancreas")
+    dataset = {"source": str(COUNTS), "clusters": "clusters", "embedding": "X_umap", "root": "Ductal"}
+    config = {"datasets": {"pancreas": dataset}, "methods": {"dynamical": {"solver": "compatible"}}}
+    process = run_workflow(config, folder)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return read_h5ad(folder / "results/pancreas/dynamical/velocity.h5ad")
+
+
+@pytest.fixture(scope="module")
+def rates(result):
+    """Our columns and those of the reference, for the genes that both have fitted."""
+    reference = pd.read_csv(REFERENCE, index_col=0)
+    ours = result.var[result.var["status"] == "ok"]
+    reference = reference[reference["fit_alpha"].notna()]
+    assert abs(len(ours) - 612) <= 5
+    both = ours.index.intersection(reference.index)
+    assert len(both) >= 607
+    return ours.loc[both], reference.loc[both]
+
+
+@pytest.mark.parametrize("rate", ["fit_alpha", "fit_beta", "fit_gamma"])
+def test_rates_are_those_of_scvelo(rates, rate):
+    ours, reference = (columns[rate] for columns in rates)
+    # the fit amplifies perturbations of its input in a few genes: hence a median and a rank correlation
+    assert np.median(np.abs(ours / reference - 1)) <= 1e-3
+    assert ours.corr(reference, method="spearman") >= 0.97
+
+
+def test_likelihood_is_not_lower_than_scvelos(rates):
+    ours, reference = (columns["fit_likelihood"].median() for columns in rates)
+    # the reference is rounded: 1e-6 is less than its last digit
+    assert ours >= reference - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "least"),
+    [
+        ("Ngn3 low EP", "Ngn3 high EP", 0.6),
+        ("Ngn3 high EP", "Pre-endocrine", 0.5),
+        ("Pre-endocrine", "Beta", 0.5),
+        ("Pre-endocrine", "Alpha", 0.2),
+    ],
+)
+def test_cells_go_where_the_field_knows_they_go(result, source, target, least):
+    score = direction_score(
+        result.obsm["velocity_umap"],
+        result.obsm["X_umap"],
+        result.obsp["distances"],
+        result.obs["clusters"].to_numpy(),
+        source,
+        target,
+    )
+    assert score >= least
+
+
+def test_ductal_cells_are_early_and_beta_cells_late(result):
+    time = result.obs.groupby("clusters", observed=True)["latent_time"].median()
+    assert time["Ductal"] < time["Ngn3 high EP"] < time["Pre-endocrine"] < time["Beta"]
