@@ -12,6 +12,8 @@ if "datasets" not in config:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/options.smk"
+include: "workflow/rules/memory.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/fit.smk"

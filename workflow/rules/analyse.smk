@@ -1,40 +1,6 @@
 """From the velocity graph to arrows, scores and times of the cells, and to the file that users open."""
 
 
-def analysis_memory(wildcards, input, attempt):
-    """The velocity graph several times over, as transition matrices."""
-    return megabytes(60 * 30 * sizes_of(input)["n_edges"], attempt)
-
-
-def confidence_memory(wildcards, input, attempt):
-    """Velocities of all cells, twice."""
-    sizes = sizes_of(input)
-    return megabytes(10 * sizes["n_cells"] * sizes["n_genes"], attempt)
-
-
-def order_memory(wildcards, input, attempt):
-    """The velocity graph several times over, and the gene-wise times of all cells."""
-    sizes = sizes_of(input)
-    return megabytes(60 * 30 * sizes["n_edges"] + 24 * sizes["n_cells"] * sizes["n_genes"], attempt)
-
-
-def root_of(wildcards):
-    """Cluster in which a dataset's process starts, '' for none."""
-    return dataset_options(wildcards).get("root", "")
-
-
-def reported_options(wildcards):
-    """The options that decided a result: what its file says of its making."""
-    return {
-        "dataset_name": wildcards.dataset,
-        "method_name": wildcards.method,
-        "dataset": dataset_options(wildcards),
-        "preprocess": config["preprocess"],
-        "method": method_options(wildcards),
-        "variance_stabilization": config["graph"]["variance_stabilization"],
-    }
-
-
 rule project_velocity:
     input:
         embedding="results/{dataset}/embedding.h5",

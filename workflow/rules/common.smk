@@ -1,7 +1,8 @@
-"""What the rules share: the checked config, wildcards, code hashes, and resources from the size of the data."""
+"""What the rules share: the checked config, wildcards, and hashes of the code that they run."""
 
 import ast
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -87,6 +88,7 @@ def imported_files(path):
     return found
 
 
+@functools.cache
 def code_of(script, *modules):
     """Hash of all library code that a script runs, so that an edit reruns what it touches; comments aside.
 
@@ -100,28 +102,3 @@ def code_of(script, *modules):
     for path in sorted(files):
         code.update(ast.dump(ast.parse(path.read_text())).encode())
     return code.hexdigest()[:16]
-
-
-def dataset_options(wildcards):
-    """Options of a dataset."""
-    return config["datasets"][wildcards.dataset]
-
-
-def chosen_options(wildcards, *keys):
-    """Those of a dataset's options that it has among `keys`."""
-    return {key: value for key, value in dataset_options(wildcards).items() if key in keys}
-
-
-def method_options(wildcards):
-    """Options of a method's entry, with the `method` that runs."""
-    return config["methods"][wildcards.method]
-
-
-def sizes_of(input):
-    """Numbers of cells, genes, edges and counts of a dataset, once it is prepared."""
-    return json.loads(Path(input.sizes).read_text())
-
-
-def megabytes(n_bytes, attempt):
-    """Memory to ask for: the data, what Python and its libraries take, and more after each failure."""
-    return int((400 + 1.2 * n_bytes / 1e6) * 1.5 ** (attempt - 1))

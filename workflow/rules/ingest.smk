@@ -1,17 +1,6 @@
 """The front door: counts as they are read, checked before anything expensive starts."""
 
 
-def simulation_options(wildcards):
-    """Options of a dataset's simulation."""
-    return dataset_options(wildcards)["simulate"]
-
-
-def simulation_memory(wildcards, attempt):
-    """Dense matrices of the truth, a handful at a time."""
-    options = simulation_options(wildcards)
-    return megabytes(100 * options["n_cells"] * options["n_genes"], attempt)
-
-
 rule simulate_counts:
     output:
         "results/{dataset}/simulated.h5ad",
@@ -30,34 +19,6 @@ rule simulate_counts:
         runtime=10,
     script:
         "../scripts/simulate_counts.py"
-
-
-def source_of(wildcards):
-    """Where a dataset's counts are read from."""
-    options = dataset_options(wildcards)
-    if "simulate" in options:
-        return f"results/{wildcards.dataset}/simulated.h5ad"
-    if not Path(options["source"]).exists():
-        raise WorkflowError(
-            f"dataset {wildcards.dataset!r}: there is no file {options['source']!r} (seen from {Path.cwd()}). "
-            f"Set datasets.{wildcards.dataset}.source."
-        )
-    return options["source"]
-
-
-def ingest_options(wildcards):
-    """Options of a dataset by which its source is read."""
-    return chosen_options(wildcards, "layers", "pca", "neighbors")
-
-
-def asked_options(wildcards):
-    """Options of a dataset that name what must be in it."""
-    return chosen_options(wildcards, "clusters", "root", "embedding", "cells", "genes")
-
-
-def ingest_memory(wildcards, input, attempt):
-    """Both layers and a copy of each, of a file that may be compressed."""
-    return megabytes(10 * Path(input.source).stat().st_size, attempt)
 
 
 rule ingest_counts:
@@ -80,11 +41,6 @@ rule ingest_counts:
         runtime=60,
     script:
         "../scripts/ingest_counts.py"
-
-
-def check_memory(wildcards, input, attempt):
-    """Annotations of the cells, surely less than the file."""
-    return megabytes(4 * Path(input.counts).stat().st_size, attempt)
 
 
 # Nothing expensive waits for this job: another root or other clusters are no reason to fit again, and behind an

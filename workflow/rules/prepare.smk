@@ -1,40 +1,6 @@
 """What spans genes: kept cells and genes, sizes, components, neighbours; and how the cells are shown."""
 
 
-def prepare_options(wildcards):
-    """Options by which a dataset is filtered and normalised."""
-    return {**config["preprocess"], **chosen_options(wildcards, "cells", "genes", "pca", "neighbors")}
-
-
-def embedding_options(wildcards):
-    """Options of the embedding of a dataset."""
-    return {
-        "random_state": config["preprocess"]["random_state"],
-        **chosen_options(wildcards, "embedding"),
-    }
-
-
-def clusters_of(wildcards):
-    """Column of a dataset with its clusters, '' for none."""
-    return dataset_options(wildcards).get("clusters", "")
-
-
-def prepare_memory(wildcards, input, attempt):
-    """Several copies of the counts; the neighbour search adds a block of distances."""
-    return megabytes(20 * Path(input.counts).stat().st_size + 1e9, attempt)
-
-
-def embedding_memory(wildcards, input, attempt):
-    """The prepared data, and the neighbour graph a few times over."""
-    sizes = sizes_of(input)
-    return megabytes(24 * sizes["n_counts"] + 100 * sizes["n_edges"], attempt)
-
-
-def annotations_memory(wildcards, input, attempt):
-    """Annotations and embeddings of the cells."""
-    return megabytes(2000 * sizes_of(input)["n_cells"], attempt)
-
-
 # a checkpoint, because the number of cells decides into how many jobs the velocity graph is split
 checkpoint prepare_data:
     input:
