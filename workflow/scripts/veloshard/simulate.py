@@ -58,12 +58,16 @@ CAPTURE_CONCENTRATION = 10.0
 MIN_GENES = 25
 MIN_CELLS = 10
 
+# Intermediate matrices, about ten, are made for so many cells at once: at 100,000 cells the truth alone takes
+# gigabytes.
+CELLS_AT_A_TIME = 1024
+
 
 class Simulation(NamedTuple):
     """Counts and the truth behind them.
 
-    The unit of an abundance is the expected count in a cell with size factor 1, the unit of time is
-    `DURATION` / 20.
+    The unit of an abundance is the expected count in a cell with size factor 1; the process takes `DURATION`
+    units of time.
 
     Attributes
     ----------
@@ -73,10 +77,11 @@ class Simulation(NamedTuple):
     spliced_abundance, unspliced_abundance : ndarray, (n_cells, n_genes)
         s and u, the solution of du/dt = alpha - beta u, ds/dt = beta u - gamma s at the cell's time.
     velocity : ndarray, (n_cells, n_genes)
-        ds/dt = beta u - gamma s, abundance per unit of time.  Spliced counts divided by the size factor
-        estimate s, so an estimate of ds/dt from size-normalised counts is this one times one positive
-        constant: cosines and signs need no conversion.
+        ds/dt = beta u - gamma s, abundance per unit of time.  Spliced counts divided by a cell's size
+        estimate s in a unit of that cell, so an estimate of ds/dt from size-normalised counts is this one
+        times one positive number a cell: cosines and signs need no conversion.
     time : ndarray, (n_cells,)
+        Since the root, on one scale for both fates.
     size_factor : ndarray, (n_cells,)
         Log-normal, mean 1.
     lineage : ndarray of str, (n_cells,)
@@ -163,25 +168,30 @@ def simulate(rng, *, n_cells=2000, n_genes=400, depth=2000.0, depth_spread=0.3, 
     # mean 1, not median 1
     size_factor = rng.lognormal(-(depth_spread**2) / 2, depth_spread, n_cells)
 
-    unspliced, spliced = abundances(
-        time[:, None],
-        switch_on[future],
-        switch_off[future],
-        alpha=relative_alpha,
-        beta=beta,
-        gamma=gamma,
-        starts_on=kind == "down",
-    )
+    unspliced, spliced, velocity = (np.empty((n_cells, n_genes)) for _ in range(3))
+    for cells in _blocks(n_cells):
+        unspliced[cells], spliced[cells] = abundances(
+            time[cells, None],
+            switch_on[future[cells]],
+            switch_off[future[cells]],
+            alpha=relative_alpha,
+            beta=beta,
+            gamma=gamma,
+            starts_on=kind == "down",
+        )
     # abundances are proportional to alpha: the depth sets its unit
-    scale = depth / (spliced + capture * unspliced).sum(axis=1).mean()
-    unspliced, spliced = scale * unspliced, scale * spliced
+    scale = depth / (spliced.mean(axis=0) + capture * unspliced.mean(axis=0)).sum()
+    unspliced *= scale
+    spliced *= scale
+    for cells in _blocks(n_cells):
+        velocity[cells] = beta * unspliced[cells] - gamma * spliced[cells]
 
     return Simulation(
-        spliced=_draw_counts(rng, size_factor[:, None] * spliced, noise),
-        unspliced=_draw_counts(rng, size_factor[:, None] * capture * unspliced, noise),
+        spliced=_draw_counts(rng, spliced, size_factor=size_factor, capture=1.0, noise=noise),
+        unspliced=_draw_counts(rng, unspliced, size_factor=size_factor, capture=capture, noise=noise),
         spliced_abundance=spliced,
         unspliced_abundance=unspliced,
-        velocity=beta * unspliced - gamma * spliced,
+        velocity=velocity,
         time=time,
         size_factor=size_factor,
         lineage=np.where(time < BRANCHING_TIME, TRUNK, np.array(FATES)[future]),
@@ -268,11 +278,20 @@ def _annotate(time, future):
     )
 
 
-def _draw_counts(rng, mean, noise):
-    """Poisson counts around `mean`, itself multiplied by a gamma variate of mean 1 and CV `noise`."""
-    if noise > 0:
-        mean = mean * rng.gamma(noise**-2, noise**2, mean.shape)
-    return sparse.csr_array(rng.poisson(mean).astype(np.int32))
+def _draw_counts(rng, abundance, *, size_factor, capture, noise):
+    """Poisson counts around size factor x capture x abundance x a gamma variate of mean 1 and CV `noise`."""
+    blocks = []
+    for cells in _blocks(len(abundance)):
+        mean = size_factor[cells, None] * capture * abundance[cells]
+        if noise > 0:
+            mean *= rng.gamma(noise**-2, noise**2, mean.shape)
+        blocks.append(sparse.csr_array(rng.poisson(mean).astype(np.int32)))
+    return sparse.vstack(blocks, format="csr")
+
+
+def _blocks(n_cells):
+    """Slices of at most `CELLS_AT_A_TIME` cells, in order."""
+    return [slice(first, first + CELLS_AT_A_TIME) for first in range(0, n_cells, CELLS_AT_A_TIME)]
 
 
 def _check(n_cells, n_genes, depth, depth_spread, unspliced_capture, noise):
