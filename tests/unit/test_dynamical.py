@@ -72,34 +72,67 @@ def test_times_of_cells_on_the_curve_are_their_own(parameters):
     np.testing.assert_allclose(found.time[apart], time[apart], rtol=1e-6)
 
 
-def test_gaps_are_limited_as_by_the_twin():
+def test_error_of_an_assignment_is_that_at_its_times(parameters):
+    described_gene, around = described(parameters)
+    for projected in (False, True):
+        found = assign.assign_times(described_gene, around, parameters, projected)
+        assert found.error == pytest.approx(loss.squared_error(described_gene, parameters, found.time), rel=1e-10)
+
+
+def test_gaps_are_closed_as_by_the_twin(parameters):
     rng = np.random.default_rng(0)
-    tau_on, tau_off = rng.uniform(0, 5, 1200), rng.uniform(0, 5, 1200)
-    tau_on[:3] += [20, 40, 41]
-    tau_off[-1] += 30
+    described_gene, _ = described(parameters, n_cells=1200)
+    tau = rng.uniform(0, 5, (2, 1200))
+    tau[assign.ON, :3] += [20, 40, 41]
+    tau[assign.OFF, -1] += 30
     induced = np.arange(1200) < 700
-    expected = naive.limited_gaps(tau_on, tau_off, induced)
-    limited = tau_on.copy(), tau_off.copy()
-    assign.limit_gaps(*limited, induced)
-    np.testing.assert_allclose(limited, expected, rtol=1e-12)
-    assert max(times.max() for times in limited) < 10
+    expected = naive.limited_gaps(tau[assign.ON], tau[assign.OFF], induced)
+    times = np.concatenate([np.sort(tau[assign.ON, induced]), np.sort(tau[assign.OFF, ~induced])])
+    gaps = assign.gaps_between(times, 700)
+    limit = 3 * np.percentile(gaps, 99.5)
+    distances = assign.branch_distances(described_gene, parameters, tau)
+    assign.close_gaps(described_gene, parameters, times, gaps, 700, limit, induced, tau, distances)
+    np.testing.assert_allclose((tau[assign.ON], tau[assign.OFF]), expected, rtol=1e-12)
+    assert tau.max() < 10
+    np.testing.assert_allclose(distances, assign.branch_distances(described_gene, parameters, tau), rtol=1e-12)
 
 
 @pytest.mark.parametrize("percent", [0.0, 50.0, 99.5, 100.0])
 @pytest.mark.parametrize("n_values", [1, 2, 999])
-def test_percentile_is_that_of_numpy(percent, n_values):
-    values = np.random.default_rng(0).gamma(1.0, size=n_values)
+@pytest.mark.parametrize("shape", [0.01, 1.0])
+def test_percentile_is_that_of_numpy(percent, n_values, shape):
+    values = np.random.default_rng(0).gamma(shape, size=n_values)
     assert assign.percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-14)
+    assert assign.percentile(np.zeros(n_values), percent) == 0
+
+
+@pytest.mark.parametrize("top", [np.inf, 1.0, 0.0])
+@pytest.mark.parametrize("shape", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("n_times", [0, 1, 2, 999])
+def test_times_are_sorted(n_times, shape, top):
+    times = np.minimum(np.random.default_rng(0).gamma(shape, size=n_times), top)
+    expected = np.sort(times)
+    assign.sort_times(times)
+    np.testing.assert_array_equal(times, expected)
+
+
+def test_what_is_no_number_stays_among_the_times():
+    times = np.array([3.0, np.nan, 1.0, np.inf])
+    assign.sort_times(times)
+    assert sorted(times[np.isfinite(times)]) == [1.0, 3.0]
+    assert np.isnan(times).sum() == np.isinf(times).sum() == 1
 
 
 @pytest.mark.parametrize("rising", [True, False])
 def test_nearest_node_is_that_of_a_full_scan(rising):
     rng = np.random.default_rng(0)
-    nodes_u = np.sort(rng.uniform(0, 3, 200))[:: 1 if rising else -1].copy()
-    nodes_s = rng.uniform(0, 3, 200)
-    for u, s in rng.uniform(-1, 4, (500, 2)):
-        full_scan = ((nodes_u - u) ** 2 + (nodes_s - s) ** 2).argmin()
-        assert assign.nearest_node(u, s, nodes_u, nodes_s, rising) == full_scan
+    for n_nodes in (5, 200):
+        nodes_u = np.sort(rng.uniform(0, 3, n_nodes))[:: 1 if rising else -1].copy()
+        nodes_s = rng.uniform(0, 3, n_nodes)
+        radii = assign.block_radii(nodes_u, nodes_s)
+        for u, s in rng.uniform(-1, 4, (500, 2)):
+            full_scan = ((nodes_u - u) ** 2 + (nodes_s - s) ** 2).argmin()
+            assert assign.nearest_node(u, s, nodes_u, nodes_s, radii) == full_scan
 
 
 def test_squared_error_and_penalty_are_sums_over_fitted_cells(parameters):
@@ -114,10 +147,10 @@ def test_squared_error_and_penalty_are_sums_over_fitted_cells(parameters):
         u, s = naive.curve(time[cell] - (0 if on else switching_time), *start, beta, gamma)
         expected += ((u * scaling - described_gene.unspliced[cell]) / described_gene.std_u) ** 2
         expected += ((s - described_gene.spliced[cell]) / described_gene.std_s) ** 2
-    error = loss.squared_error(described_gene, parameters, time, math.nan)
-    assert error == pytest.approx(expected, rel=1e-10)
+    assert loss.squared_error(described_gene, parameters, time) == pytest.approx(expected, rel=1e-10)
     drift = (gamma / beta - 0.5) / described_gene.std_s * described_gene.spliced[described_gene.fitted]
-    assert loss.squared_error(described_gene, parameters, time, 0.5) - error == pytest.approx(np.sum(drift**2))
+    assert loss.penalty(described_gene, parameters, 0.5) == pytest.approx(np.sum(drift**2))
+    assert loss.penalty(described_gene, parameters, math.nan) == 0
 
 
 @pytest.mark.parametrize("free", [(3,), (0, 2), (3, 0, 1, 2)])
@@ -180,16 +213,16 @@ def test_changing_the_unit_of_time_moves_no_cell_on_the_curve(parameters):
 def test_model_velocity_is_the_slope_of_the_curve(parameters):
     described_gene, around = described(parameters, noise=0.0)
     found = assign.assign_times(described_gene, around, parameters, False)
-    ds, du = velocity.model_velocity(described_gene, around, parameters, found.tau_on, found.tau_off)
+    ds, du = velocity.model_velocity(described_gene, around, parameters, found.tau)
     time = gene.neighborhood_means(found.time, around)
     step = 1e-5
     after, before = loss.curve_at(time + step, parameters), loss.curve_at(time - step, parameters)
     slope_u, slope_s = (np.subtract(after, before)) / (2 * step)
-    states, _ = velocity.likeliest_states(
+    states, _ = assign.likeliest_states(
         described_gene,
         around,
         parameters,
-        assign.branch_distances(described_gene, parameters, found.tau_on, found.tau_off),
+        assign.branch_distances(described_gene, parameters, found.tau),
     )
     # neighborhoods that reach over the switch mix both branches
     moving = (states <= assign.ON) & (np.abs(time - parameters[gene.SWITCHING_TIME]) > 1)

@@ -52,7 +52,8 @@ def test_nothing_has_happened_at_once_and_all_is_steady_in_the_end():
 
 def test_arguments_broadcast_and_nan_stays_nan():
     times = np.array([[0.0], [1.0], [np.nan]])
-    found = spliced_at(times, 0.0, 0.0, np.array([1.0, 2.0]), 0.5, 0.2)
+    with np.errstate(invalid="ignore"):
+        found = spliced_at(times, 0.0, 0.0, np.array([1.0, 2.0]), 0.5, 0.2)
     assert found.shape == (3, 2)
     assert np.isnan(found).tolist() == [[False] * 2, [False] * 2, [True] * 2]
     np.testing.assert_allclose(found[1, 1], 2 * found[1, 0])

@@ -12,6 +12,7 @@ import numpy as np
 from numba import get_num_threads
 
 from veloshard.contract import Fit, status_of
+from veloshard.methods.dynamical.assign import OFF, ON
 from veloshard.methods.dynamical.gene import (
     ALPHA,
     BETA,
@@ -135,11 +136,8 @@ def _fit_gene(unspliced, spliced, around, residual):
     time = neighborhood_means(accepted_time, around)
     factor = alignment_factor(time, parameters[SWITCHING_TIME])
     aligned, time = align(parameters, factor), time * factor
-    tau_on, tau_off = fitted.current.assignment.tau_on * factor, fitted.current.assignment.tau_off * factor
-    if residual:
-        velocities = residual_velocity(gene, aligned, time)
-    else:
-        velocities = model_velocity(gene, around, aligned, tau_on, tau_off)
+    tau = fitted.current.assignment.tau * factor
+    velocities = residual_velocity(gene, aligned, time) if residual else model_velocity(gene, around, aligned, tau)
     row = (
         aligned[ALPHA],
         aligned[BETA] / aligned[SCALING],
@@ -155,4 +153,4 @@ def _fit_gene(unspliced, spliced, around, residual):
         variance,
         factor,
     )
-    return row, (time, tau_on, tau_off, *velocities)
+    return row, (time, tau[ON], tau[OFF], *velocities)

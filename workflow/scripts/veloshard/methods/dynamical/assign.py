@@ -1,6 +1,7 @@
 """The E-step: where on its curve each cell of a gene is, given the parameters (Bergen et al. 2020).
 
-Abundances of the model are those of the spliced counts' scale: unspliced counts are divided by `scaling`.
+Abundances of the model are those of the spliced counts' scale: unspliced counts are divided by `scaling`.  Arrays
+(2, n_cells) have the way down first, then the way up: `OFF`, `ON`.
 """
 
 import math
@@ -8,33 +9,41 @@ import math
 import numpy as np
 from numba import njit
 
+from veloshard.elementary import log
 from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME, Assignment
-from veloshard.splicing import spliced_at, unspliced_at
+from veloshard.splicing import state_at
 
 # Arguments of the logarithm stay this far from 0 and 1, so that a cell beyond the curve gets a finite time.
 MARGIN = 1e-6
 # A gap between successive times is an artefact where it exceeds three times this percentile of all gaps.
 GAP_PERCENTILE, GAP_FACTOR = 99.5, 3.0
+# Buckets of times with more than so many are sorted by comparison in pieces, not by insertion.
+CROWDED = 32
+# Nodes of the curve are ruled out so many at once in the search for the nearest one.
+BLOCK = 16
 OFF, ON, STEADY_OFF, STEADY_ON = range(4)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def _log_within(x):
-    if x < MARGIN:
-        x = MARGIN
-    elif x > 1.0 - MARGIN:
-        x = 1.0 - MARGIN
-    return math.log(x)
+    x = MARGIN if x < MARGIN else x
+    return log(1.0 - MARGIN if x > 1.0 - MARGIN else x)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
+def _within(x, low, high):
+    x = low if x < low else x
+    return high if x > high else x
+
+
+@njit(forceinline=True, error_model="numpy")
 def time_from_unspliced(u, u0, alpha, beta):
     """Time since u0, from u alone: the solution for u inverted."""
     u_inf = alpha / beta
     return -1.0 / beta * _log_within((u - u_inf) / (u0 - u_inf))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def time_from_state(u, s, u0, s0, alpha, beta, gamma):
     """Time since (u0, s0), from u where splicing is the slower step, else from s - beta/(gamma - beta) u.
 
@@ -50,207 +59,330 @@ def time_from_state(u, s, u0, s0, alpha, beta, gamma):
 @njit(cache=True, nogil=True, error_model="numpy")
 def switching_state(parameters):
     """(u, s) when transcription is switched off."""
-    alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
-    tau = parameters[SWITCHING_TIME]
-    return unspliced_at(tau, 0.0, alpha, beta), spliced_at(tau, 0.0, 0.0, alpha, beta, gamma)
+    return state_at(parameters[SWITCHING_TIME], 0.0, 0.0, parameters[ALPHA], parameters[BETA], parameters[GAMMA])
+
+
+@njit(forceinline=True, error_model="numpy")
+def squared_distance(u, s, model_u, model_s, weight_u, weight_s):
+    """Squared distance of (u, s) to the model's, standardised by weights, which are 1 / standard deviation."""
+    du, ds = (u - model_u) * weight_u, (s - model_s) * weight_s
+    return du * du + ds * ds
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def invert_times(gene, parameters, tau_on, tau_off):
-    """Times on both branches by inverting the solution, clipped to the branch; written into the last two."""
+def invert_times(gene, parameters):
+    """Times on both branches by inverting the solution, clipped to the branch, and the distances there.
+
+    Two arrays (2, n_cells).
+    """
     alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
     scaling, switching_time = parameters[SCALING], parameters[SWITCHING_TIME]
     u0, s0 = switching_state(parameters)
-    longest = -math.inf
-    for cell in range(len(tau_on)):
+    tau = np.empty((2, len(gene.spliced)))
+    for cell in range(tau.shape[1]):
         u, s = gene.unspliced[cell] / scaling, gene.spliced[cell]
-        on = time_from_state(u, s, 0.0, 0.0, alpha, beta, gamma)
-        tau_on[cell] = min(max(on, 0.0), switching_time)
-        tau_off[cell] = time_from_state(u, s, u0, s0, 0.0, beta, gamma)
-        if s > 0 and tau_off[cell] > longest:
-            longest = tau_off[cell]
-    for cell in range(len(tau_off)):
-        tau_off[cell] = min(max(tau_off[cell], 0.0), longest)
+        tau[OFF, cell] = time_from_state(u, s, u0, s0, 0.0, beta, gamma)
+        tau[ON, cell] = _within(time_from_state(u, s, 0.0, 0.0, alpha, beta, gamma), 0.0, switching_time)
+    longest = -math.inf
+    for cell in range(tau.shape[1]):
+        if gene.spliced[cell] > 0 and tau[OFF, cell] > longest:
+            longest = tau[OFF, cell]
+    for cell in range(tau.shape[1]):
+        tau[OFF, cell] = _within(tau[OFF, cell], 0.0, longest)
+    return tau, branch_distances(gene, parameters, tau)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nearest_node(u, s, nodes_u, nodes_s, rising):
+def branch_distances(gene, parameters, tau):
+    """Squared standardised distances of each cell to the two branches at its times, (2, n_cells)."""
+    alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
+    scaling = parameters[SCALING]
+    weight_u, weight_s = scaling / gene.std_u, 1.0 / gene.std_s
+    u0, s0 = switching_state(parameters)
+    distances = np.empty(tau.shape)
+    for cell in range(tau.shape[1]):
+        u, s = gene.unspliced[cell] / scaling, gene.spliced[cell]
+        off_u, off_s = state_at(tau[OFF, cell], u0, s0, 0.0, beta, gamma)
+        on_u, on_s = state_at(tau[ON, cell], 0.0, 0.0, alpha, beta, gamma)
+        distances[OFF, cell] = squared_distance(u, s, off_u, off_s, weight_u, weight_s)
+        distances[ON, cell] = squared_distance(u, s, on_u, on_s, weight_u, weight_s)
+    return distances
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def block_radii(nodes_u, nodes_s):
+    """Of each `BLOCK` of successive nodes, the largest distance to its middle one, (n_blocks,)."""
+    radii = np.zeros(-(-len(nodes_u) // BLOCK))
+    for k in range(len(nodes_u)):
+        block = k // BLOCK
+        middle = middle_of(block, len(nodes_u))
+        radius = math.sqrt((nodes_u[k] - nodes_u[middle]) ** 2 + (nodes_s[k] - nodes_s[middle]) ** 2)
+        radii[block] = max(radii[block], radius)
+    return radii
+
+
+@njit(forceinline=True, error_model="numpy")
+def middle_of(block, n_nodes):
+    """Index of the middle node of a block."""
+    return min(block * BLOCK + BLOCK // 2, n_nodes - 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def nearest_node(u, s, nodes_u, nodes_s, radii):
     """Index of the curve's node nearest to (u, s), the first of several.
 
-    Along either branch u runs one way, so the search goes outwards from the node with the same u and ends on
-    each side where u alone is farther off than the best node: the result of a full scan, from few nodes.
+    By the triangle inequality a block with its middle node farther off than the best of those and its radius
+    holds no nearer node: the result of a full scan, from few nodes.
     """
-    low, high = 0, len(nodes_u)
-    while low < high:
-        middle = (low + high) // 2
-        if (nodes_u[middle] < u) == rising:
-            low = middle + 1
-        else:
-            high = middle
-    best, nearest = math.inf, low
-    for k in range(low, len(nodes_u)):
-        gap = (nodes_u[k] - u) ** 2
-        if gap > best:
-            break
-        distance = gap + (nodes_s[k] - s) ** 2
-        if distance < best:
-            best, nearest = distance, k
-    for k in range(low - 1, -1, -1):
-        gap = (nodes_u[k] - u) ** 2
-        if gap > best:
-            break
-        distance = gap + (nodes_s[k] - s) ** 2
-        if distance <= best:
-            best, nearest = distance, k
+    n_nodes, n_blocks = len(nodes_u), len(radii)
+    nearest_middle = math.inf
+    for block in range(n_blocks):
+        k = middle_of(block, n_nodes)
+        nearest_middle = min(nearest_middle, (nodes_u[k] - u) ** 2 + (nodes_s[k] - s) ** 2)
+    reach = math.sqrt(nearest_middle) * (1.0 + 1e-9)
+    best, nearest = math.inf, 0
+    for block in range(n_blocks):
+        k = middle_of(block, n_nodes)
+        if (nodes_u[k] - u) ** 2 + (nodes_s[k] - s) ** 2 > (reach + radii[block]) ** 2:
+            continue
+        for k in range(block * BLOCK, min((block + 1) * BLOCK, n_nodes)):
+            distance = (nodes_u[k] - u) ** 2 + (nodes_s[k] - s) ** 2
+            if distance < best:
+                best, nearest = distance, k
     return nearest
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project_times(gene, parameters, tau_on, tau_off):
-    """Times on both branches of the nearest of 200 to 500 points of the curve; written into the last two."""
+def project_times(gene, parameters):
+    """Times on both branches of the nearest of 200 to 500 points of the curve, and the distances there.
+
+    Two arrays (2, n_cells).  Nearest is meant in the unit of the spliced counts, not standardised.
+    """
     alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
     scaling = parameters[SCALING]
+    weight_u, weight_s = scaling / gene.std_u, 1.0 / gene.std_s
     u0, s0 = switching_state(parameters)
+    n_cells = len(gene.spliced)
     lowest = math.inf
-    for cell in range(len(tau_on)):
+    for cell in range(n_cells):
         if gene.spliced[cell] > 0 and gene.unspliced[cell] / scaling < lowest:
             lowest = gene.unspliced[cell] / scaling
-    n_nodes = min(max(int(len(tau_on) / 5), 200), 500)
+    n_nodes = min(max(int(n_cells / 5), 200), 500)
     times_on = np.linspace(0.0, parameters[SWITCHING_TIME], n_nodes)
     # the first node of the way down is the last of the way up
     times_off = np.linspace(0.0, time_from_unspliced(lowest, u0, 0.0, beta), n_nodes)[1:]
     on_u, on_s = np.empty(n_nodes), np.empty(n_nodes)
     off_u, off_s = np.empty(n_nodes - 1), np.empty(n_nodes - 1)
     for k in range(n_nodes):
-        on_u[k] = unspliced_at(times_on[k], 0.0, alpha, beta)
-        on_s[k] = spliced_at(times_on[k], 0.0, 0.0, alpha, beta, gamma)
+        on_u[k], on_s[k] = state_at(times_on[k], 0.0, 0.0, alpha, beta, gamma)
     for k in range(n_nodes - 1):
-        off_u[k] = unspliced_at(times_off[k], u0, 0.0, beta)
-        off_s[k] = spliced_at(times_off[k], s0, u0, 0.0, beta, gamma)
-    for cell in range(len(tau_on)):
-        u, s = gene.unspliced[cell] / scaling, gene.spliced[cell]
-        tau_on[cell] = times_on[nearest_node(u, s, on_u, on_s, True)]
-        tau_off[cell] = times_off[nearest_node(u, s, off_u, off_s, False)]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def branch_distances(gene, parameters, tau_on, tau_off):
-    """Squared standardised distances of each cell to the two branches at its times: (n_cells, 2), off and on."""
-    alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
-    scaling = parameters[SCALING]
-    u0, s0 = switching_state(parameters)
-    distances = np.empty((len(tau_on), 2))
-    for cell in range(len(tau_on)):
-        u, s = gene.unspliced[cell] / scaling, gene.spliced[cell]
-        du = (u - unspliced_at(tau_off[cell], u0, 0.0, beta)) / gene.std_u * scaling
-        ds = (s - spliced_at(tau_off[cell], s0, u0, 0.0, beta, gamma)) / gene.std_s
-        distances[cell, OFF] = du * du + ds * ds
-        du = (u - unspliced_at(tau_on[cell], 0.0, alpha, beta)) / gene.std_u * scaling
-        ds = (s - spliced_at(tau_on[cell], 0.0, 0.0, alpha, beta, gamma)) / gene.std_s
-        distances[cell, ON] = du * du + ds * ds
-    return distances
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def branch_sums(distances, around, cell):
-    """Sums over a cell's neighborhood of its distances to the off and to the on branch."""
-    off = on = 0.0
-    for k in range(around.indptr[cell], around.indptr[cell + 1]):
-        neighbor = around.indices[k]
-        off += distances[neighbor, OFF]
-        on += distances[neighbor, ON]
-    return off, on
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def steady_sums(gene, parameters, around, cell):
-    """Sums over a cell's neighborhood of the distances to the two steady states: (0, 0) and alpha's.
-
-    Squares expand, so that sums of u, u^2, s, s^2 made once a gene serve for any parameters.
-    """
-    size = float(around.indptr[cell + 1] - around.indptr[cell])
-    u_inf = parameters[ALPHA] / parameters[BETA] * parameters[SCALING]
-    s_inf = parameters[ALPHA] / parameters[GAMMA]
-    var_u, var_s = gene.std_u**2, gene.std_s**2
-    sums = gene.sums[cell]
-    off = sums[1] / var_u + sums[3] / var_s
-    on = (sums[1] - 2.0 * u_inf * sums[0] + size * u_inf * u_inf) / var_u
-    on += (sums[3] - 2.0 * s_inf * sums[2] + size * s_inf * s_inf) / var_s
-    return off, on
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def likeliest_state(gene, around, parameters, distances, cell):
-    """Which of the four states is nearest to a cell's neighborhood, and the sum of the distances to it."""
-    off, on = branch_sums(distances, around, cell)
-    steady_off, steady_on = steady_sums(gene, parameters, around, cell)
-    state, least = OFF, off
-    if on < least:
-        state, least = ON, on
-    if steady_off < least:
-        state, least = STEADY_OFF, steady_off
-    if steady_on < least:
-        state, least = STEADY_ON, steady_on
-    return state, least
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def limit_gaps(tau_on, tau_off, induced):
-    """Close the gaps in time that no cells fill: outliers must not stretch a branch.  Changes the times.
-
-    Each branch's times, of its own cells only, are sorted; a gap is limited where it exceeds three times the
-    99.5th percentile of all gaps of both branches, and all later cells of the branch move up.
-    """
-    n_cells, n_on = len(induced), 0
+        off_u[k], off_s[k] = state_at(times_off[k], u0, s0, 0.0, beta, gamma)
+    on_radii, off_radii = block_radii(on_u, on_s), block_radii(off_u, off_s)
+    tau, distances = np.empty((2, n_cells)), np.empty((2, n_cells))
     for cell in range(n_cells):
+        u, s = gene.unspliced[cell] / scaling, gene.spliced[cell]
+        k = nearest_node(u, s, off_u, off_s, off_radii)
+        tau[OFF, cell] = times_off[k]
+        distances[OFF, cell] = squared_distance(u, s, off_u[k], off_s[k], weight_u, weight_s)
+        k = nearest_node(u, s, on_u, on_s, on_radii)
+        tau[ON, cell] = times_on[k]
+        distances[ON, cell] = squared_distance(u, s, on_u[k], on_s[k], weight_u, weight_s)
+    return tau, distances
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def split_branches(tau, distances, around):
+    """Branch of each cell by its neighborhood's distances, bool (n_cells,), true on the way up.
+
+    And the cells' times on those, first of the way up, then of the way down, with the number of the first.
+    """
+    n_cells = tau.shape[1]
+    excess = distances[ON] - distances[OFF]
+    induced = np.empty(n_cells, np.bool_)
+    n_on = 0
+    for cell in range(n_cells):
+        total = 0.0
+        for k in range(around.indptr[cell], around.indptr[cell + 1]):
+            total += excess[around.indices[k]]
+        induced[cell] = total < 0
         n_on += induced[cell]
-    # the way up, then the way down, each in order
     times = np.empty(n_cells)
     next_on, next_off = 0, n_on
     for cell in range(n_cells):
         if induced[cell]:
-            times[next_on] = tau_on[cell]
+            times[next_on] = tau[ON, cell]
             next_on += 1
         else:
-            times[next_off] = tau_off[cell]
+            times[next_off] = tau[OFF, cell]
             next_off += 1
-    times[:n_on].sort()
-    times[n_on:].sort()
-    gaps = np.empty(n_cells)
-    for k in range(n_cells):
-        gaps[k] = times[k] - (0.0 if k in (0, n_on) else times[k - 1])
-    limit = GAP_FACTOR * percentile(gaps, GAP_PERCENTILE)
+    return induced, times, n_on
 
-    wide = np.empty(n_cells, np.int64)
-    n_wide = n_wide_on = 0
-    for k in range(n_cells):
-        if gaps[k] > limit:
-            wide[n_wide] = k
-            n_wide += 1
-            n_wide_on += k < n_on
-    for cell in range(n_cells):
-        on = induced[cell]
-        tau = tau_on[cell] if on else tau_off[cell]
-        first, last = (0, n_wide_on) if on else (n_wide_on, n_wide)
-        moved = tau
-        for k in wide[first:last]:
-            if times[k] > tau:
-                break
-            moved -= gaps[k]
-        if on:
-            tau_on[cell] = moved
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sort_times(times):
+    """Sort times >= 0 in place: first into as many buckets of equal width as there are times, then within those."""
+    n_times = len(times)
+    last = 0.0
+    for time in times:
+        last = max(last, time)
+    per_time = (n_times - 1) / last if last > 0 else 0.0
+    bucket_of = np.empty(n_times, np.uint32)
+    starts = np.zeros(n_times + 1, np.uint32)
+    for k in range(n_times):
+        bucket = times[k] * per_time
+        # written so that what is not a number stays within bounds
+        bucket_of[k] = int(bucket) if 0.0 < bucket < n_times - 1 else (n_times - 1 if bucket > 0.0 else 0)
+        starts[bucket_of[k] + 1] += 1
+    for k in range(n_times):
+        starts[k + 1] += starts[k]
+    placed = np.empty(n_times)
+    for k in range(n_times):
+        placed[starts[bucket_of[k]]] = times[k]
+        starts[bucket_of[k]] += 1
+    # now each bucket's start is the next one's
+    start = np.uint32(0)
+    for k in range(n_times):
+        stop = starts[k]
+        if stop - start > CROWDED:
+            placed[start:stop].sort()
         else:
-            tau_off[cell] = moved
+            for this in range(start + 1, stop):
+                time, place = placed[this], this
+                while place > start and placed[place - 1] > time:
+                    placed[place] = placed[place - 1]
+                    place -= 1
+                placed[place] = time
+        start = stop
+    times[:] = placed
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def percentile(values, percent):
-    """Percentile with linear interpolation.  NumPy's own takes as long to compile as all else in this file."""
-    ordered = np.sort(values)
-    position = percent / 100.0 * (len(values) - 1)
+    """High percentile, with linear interpolation, of values >= 0: only the largest are sorted."""
+    n_values = len(values)
+    position = percent / 100.0 * (n_values - 1)
     below = int(position)
-    above = min(below + 1, len(values) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+    largest, n_largest = np.empty(n_values), 0
+    bound = 8.0 * np.sum(values) / n_values
+    while n_largest < n_values - below:
+        n_largest = 0
+        for value in values:
+            largest[n_largest] = value
+            n_largest += value >= bound
+        # a bound of 0 holds all
+        bound = 0.25 * bound if bound > 1e-300 else 0.0
+    largest = largest[:n_largest]
+    largest.sort()
+    low = largest[n_largest - (n_values - below)]
+    high = largest[min(n_largest - (n_values - below) + 1, n_largest - 1)]
+    return low + (high - low) * (position - below)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def gaps_between(times, n_on):
+    """Gaps before each of the sorted times of the way up and then of the way down, both from 0: (n_cells,)."""
+    gaps = np.empty(len(times))
+    for k in range(len(times)):
+        gaps[k] = times[k] - (0.0 if k in (0, n_on) else times[k - 1])
+    return gaps
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def close_gaps(gene, parameters, times, gaps, n_on, limit, induced, tau, distances):
+    """Close the gaps in time that no cells fill: outliers must not stretch a branch.  Changes tau and distances.
+
+    A gap is closed where it exceeds the limit, and all later cells of the branch move up.
+    times, gaps, n_on : as `gaps_between` has them.
+    """
+    wide = np.empty(len(times), np.int64)
+    n_wide = n_wide_on = 0
+    for k in range(len(times)):
+        if gaps[k] > limit:
+            wide[n_wide] = k
+            n_wide += 1
+            n_wide_on += k < n_on
+    alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
+    scaling = parameters[SCALING]
+    weight_u, weight_s = scaling / gene.std_u, 1.0 / gene.std_s
+    u0, s0 = switching_state(parameters)
+    for cell in range(tau.shape[1]):
+        branch = ON if induced[cell] else OFF
+        first, last = (0, n_wide_on) if induced[cell] else (n_wide_on, n_wide)
+        if first == last or tau[branch, cell] < times[wide[first]]:
+            continue
+        moved = tau[branch, cell]
+        for k in wide[first:last]:
+            if times[k] > tau[branch, cell]:
+                break
+            moved -= gaps[k]
+        tau[branch, cell] = moved
+        model_u, model_s = (
+            state_at(moved, 0.0, 0.0, alpha, beta, gamma)
+            if induced[cell]
+            else state_at(moved, u0, s0, 0.0, beta, gamma)
+        )
+        u, s = gene.unspliced[cell] / scaling, gene.spliced[cell]
+        distances[branch, cell] = squared_distance(u, s, model_u, model_s, weight_u, weight_s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def likeliest_states(gene, around, parameters, distances):
+    """Which of the four states is nearest to each cell's neighborhood, and the sum of the distances to it."""
+    n_cells = distances.shape[1]
+    states, least = np.empty(n_cells, np.int8), np.empty(n_cells)
+    # the steady states are (0, 0) and alpha's; squares expand, so that sums made once a gene serve for both
+    u_inf = parameters[ALPHA] / parameters[BETA] * parameters[SCALING] / gene.std_u
+    s_inf = parameters[ALPHA] / parameters[GAMMA] / gene.std_s
+    # side by side, one look-up brings both
+    pairs = np.empty((n_cells, 2))
+    for cell in range(n_cells):
+        pairs[cell, OFF], pairs[cell, ON] = distances[OFF, cell], distances[ON, cell]
+    for cell in range(n_cells):
+        off = on = 0.0
+        for k in range(around.indptr[cell], around.indptr[cell + 1]):
+            off += pairs[around.indices[k], OFF]
+            on += pairs[around.indices[k], ON]
+        size = float(around.indptr[cell + 1] - around.indptr[cell])
+        sum_u, sum_s, steady_off = gene.sums[cell]
+        steady_on = steady_off - 2.0 * (u_inf * sum_u + s_inf * sum_s) + size * (u_inf**2 + s_inf**2)
+        state, total = OFF, off
+        if on < total:
+            state, total = ON, on
+        if steady_off < total:
+            state, total = STEADY_OFF, steady_off
+        if steady_on < total:
+            state, total = STEADY_ON, steady_on
+        states[cell], least[cell] = state, total
+    return states, least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def place_cells(gene, parameters, states, tau, distances):
+    """Time of each cell in its state, whether that is on the way up, and the squared error of the fitted cells."""
+    switching_time = parameters[SWITCHING_TIME]
+    u0, s0 = switching_state(parameters)
+    time, induced = np.empty(len(states)), np.empty(len(states), np.bool_)
+    for cell in range(len(states)):
+        state = states[cell]
+        induced[cell] = state in (ON, STEADY_OFF)
+        if state == ON:
+            time[cell] = tau[ON, cell]
+        elif state == OFF:
+            time[cell] = tau[OFF, cell] + switching_time
+        else:
+            time[cell] = 0.0 if state == STEADY_OFF else switching_time
+    weight_u, weight_s = parameters[SCALING] / gene.std_u, 1.0 / gene.std_s
+    error = 0.0
+    for cell in gene.fitted:
+        state = states[cell]
+        if state <= ON:
+            error += distances[state, cell]
+        else:
+            # in a steady state a cell stands for the beginning or the end of the way up
+            u, s = gene.unspliced[cell] / parameters[SCALING], gene.spliced[cell]
+            model_u, model_s = (0.0, 0.0) if state == STEADY_OFF else (u0, s0)
+            error += squared_distance(u, s, model_u, model_s, weight_u, weight_s)
+    return time, induced, error
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -261,26 +393,16 @@ def assign_times(gene, around, parameters, projected):
     Returns an `Assignment`.  A cell in the steady state (0, 0) gets time 0 and counts as induced, one in the
     other the switching time.
     """
-    n_cells = len(gene.spliced)
-    tau_on, tau_off, time = np.empty(n_cells), np.empty(n_cells), np.empty(n_cells)
-    induced = np.empty(n_cells, np.bool_)
     if projected and parameters[BETA] < parameters[GAMMA]:
-        project_times(gene, parameters, tau_on, tau_off)
+        tau, distances = project_times(gene, parameters)
     else:
-        invert_times(gene, parameters, tau_on, tau_off)
-    distances = branch_distances(gene, parameters, tau_on, tau_off)
-    for cell in range(n_cells):
-        off, on = branch_sums(distances, around, cell)
-        induced[cell] = on < off
-    limit_gaps(tau_on, tau_off, induced)
-    distances = branch_distances(gene, parameters, tau_on, tau_off)
-    for cell in range(n_cells):
-        state, _ = likeliest_state(gene, around, parameters, distances, cell)
-        induced[cell] = state in (ON, STEADY_OFF)
-        if state == ON:
-            time[cell] = tau_on[cell]
-        elif state == OFF:
-            time[cell] = tau_off[cell] + parameters[SWITCHING_TIME]
-        else:
-            time[cell] = 0.0 if state == STEADY_OFF else parameters[SWITCHING_TIME]
-    return Assignment(time, induced, tau_on, tau_off)
+        tau, distances = invert_times(gene, parameters)
+    induced, times, n_on = split_branches(tau, distances, around)
+    sort_times(times[:n_on])
+    sort_times(times[n_on:])
+    gaps = gaps_between(times, n_on)
+    limit = GAP_FACTOR * percentile(gaps, GAP_PERCENTILE)
+    close_gaps(gene, parameters, times, gaps, n_on, limit, induced, tau, distances)
+    states, _ = likeliest_states(gene, around, parameters, distances)
+    time, induced, error = place_cells(gene, parameters, states, tau, distances)
+    return Assignment(time, induced, tau, error)

@@ -16,7 +16,8 @@ class Gene(NamedTuple):
     fitted : (n_fitted,) int64, cells that enter the loss: both counts present, none above its 99th percentile.
     upper : (n_upper,) int64, those of them above a third of the maximum, on which the likelihood is taken.
     std_u, std_s : standard deviations over `fitted`; both 1 where one of them is 0.
-    sums : (n_cells, 4) of u, u^2, s, s^2 over each cell's neighborhood.
+    squares_s : sum of s^2 over `fitted`.
+    sums : (n_cells, 3), over each cell's neighborhood, of x = u / std_u, y = s / std_s and x^2 + y^2.
     """
 
     unspliced: np.ndarray
@@ -25,25 +26,30 @@ class Gene(NamedTuple):
     upper: np.ndarray
     std_u: float
     std_s: float
+    squares_s: float
     sums: np.ndarray
 
 
 class Assignment(NamedTuple):
-    """Where each cell is on the curve of a gene, all (n_cells,).
+    """Where each cell is on the curve of a gene.
 
-    time : since the gene was switched on.   induced : bool, on the way up.
-    tau_on, tau_off : time since the switch on and since the switch off, were the cell on that branch.
+    time : (n_cells,), since the gene was switched on.   induced : (n_cells,) bool, on the way up.
+    tau : (2, n_cells), time since the switch off and since the switch on, were the cell on that branch.
+    error : sum over the fitted cells of the squared standardised residuals.
     """
 
     time: np.ndarray
     induced: np.ndarray
-    tau_on: np.ndarray
-    tau_off: np.ndarray
+    tau: np.ndarray
+    error: float
 
 
 def describe_gene(unspliced, spliced, around):
-    """`Gene` from its moments, (n_cells,) each; None where fewer than three cells have both counts."""
-    unspliced, spliced = unspliced.astype(np.float64), spliced.astype(np.float64)
+    """`Gene` from its moments, (n_cells,) float32 each; None where fewer than three cells have both counts.
+
+    Deviations and the squares of s are taken in single precision, as published fits have them: a cell with u = 0
+    is as near to the beginning of the curve as to (0, 0) but for the eighth digit, which decides its time.
+    """
     both = np.flatnonzero((unspliced > 0) & (spliced > 0))
     if len(both) < 3:
         return None
@@ -55,29 +61,29 @@ def describe_gene(unspliced, spliced, around):
     u, s = unspliced[fitted], spliced[fitted]
     std_u, std_s = np.std(u), np.std(s)
     if std_u == 0 or std_s == 0:
-        std_u = std_s = 1.0
+        std_u = std_s = np.float32(1)
+    x, y = unspliced / np.float64(std_u), spliced / std_s
     return Gene(
-        unspliced,
-        spliced,
+        unspliced.astype(np.float64),
+        spliced.astype(np.float64),
         fitted,
         fitted[(u > u.max() / 3) & (s > s.max() / 3)],
         float(std_u),
         float(std_s),
-        neighborhood_sums(unspliced, spliced, around),
+        float(np.sum(s**2, dtype=np.float64)),
+        neighborhood_sums(x, y.astype(np.float64), x**2 + y**2, around),
     )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def neighborhood_sums(unspliced, spliced, around):
-    """Sums of u, u^2, s, s^2 over each cell's neighborhood, (n_cells, 4)."""
-    sums = np.zeros((len(spliced), 4))
-    for cell in range(len(spliced)):
+def neighborhood_sums(x, y, squares, around):
+    """Sums of x, y and their squares over each cell's neighborhood, (n_cells, 3)."""
+    sums = np.zeros((len(x), 3))
+    for cell in range(len(x)):
         for k in range(around.indptr[cell], around.indptr[cell + 1]):
-            u, s = unspliced[around.indices[k]], spliced[around.indices[k]]
-            sums[cell, 0] += u
-            sums[cell, 1] += u * u
-            sums[cell, 2] += s
-            sums[cell, 3] += s * s
+            sums[cell, 0] += x[around.indices[k]]
+            sums[cell, 1] += y[around.indices[k]]
+            sums[cell, 2] += squares[around.indices[k]]
     return sums
 
 

@@ -7,7 +7,7 @@ from numba import njit
 
 from veloshard.methods.dynamical.assign import switching_state
 from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME
-from veloshard.splicing import spliced_at, unspliced_at
+from veloshard.splicing import state_at
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -19,40 +19,33 @@ def curve_at(time, parameters):
     u, s = np.empty(len(time)), np.empty(len(time))
     for k in range(len(time)):
         if time[k] < switching_time:
-            u[k] = unspliced_at(time[k], 0.0, alpha, beta)
-            s[k] = spliced_at(time[k], 0.0, 0.0, alpha, beta, gamma)
+            u[k], s[k] = state_at(time[k], 0.0, 0.0, alpha, beta, gamma)
         else:
-            u[k] = unspliced_at(time[k] - switching_time, u0, 0.0, beta)
-            s[k] = spliced_at(time[k] - switching_time, s0, u0, 0.0, beta, gamma)
+            u[k], s[k] = state_at(time[k] - switching_time, u0, s0, 0.0, beta, gamma)
     return u, s
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def residuals(gene, parameters, time, cells, ratio):
-    """Standardised residuals of u and of s, and the penalty: three arrays (len(cells),).
-
-    The penalty says how far gamma/beta has left the initial steady-state ratio, in standardised spliced
-    counts; 0 where `ratio` is NaN.
-    """
+def standardised_residuals(gene, parameters, time, cells):
+    """Residuals of u and of s of some cells at given times, by their standard deviations: two arrays (len(cells),)."""
     u, s = curve_at(time[cells], parameters)
-    scaling = parameters[SCALING]
-    drift = 0.0 if math.isnan(ratio) else (parameters[GAMMA] / parameters[BETA] - ratio) / gene.std_s
-    penalty = np.empty(len(cells))
-    for k in range(len(cells)):
-        u[k] = (u[k] * scaling - gene.unspliced[cells[k]]) / gene.std_u
-        s[k] = (s[k] - gene.spliced[cells[k]]) / gene.std_s
-        penalty[k] = drift * gene.spliced[cells[k]]
-    return u, s, penalty
+    du = (u * parameters[SCALING] - gene.unspliced[cells]) / gene.std_u
+    return du, (s - gene.spliced[cells]) / gene.std_s
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def squared_error(gene, parameters, time, ratio):
-    """Sum over the fitted cells of the squared residuals and the squared penalty."""
-    du, ds, penalty = residuals(gene, parameters, time, gene.fitted, ratio)
-    total = 0.0
-    for k in range(len(du)):
-        total += du[k] * du[k] + ds[k] * ds[k] + penalty[k] * penalty[k]
-    return total
+def drift(gene, parameters, ratio):
+    """How far gamma/beta has left the initial steady-state ratio, per standard deviation of s; 0 for a NaN ratio."""
+    return 0.0 if math.isnan(ratio) else (parameters[GAMMA] / parameters[BETA] - ratio) / gene.std_s
+
+
+def penalty(gene, parameters, ratio):
+    """Sum over the fitted cells of the squared drift in standardised spliced counts."""
+    return drift(gene, parameters, ratio) ** 2 * gene.squares_s
+
+
+def squared_error(gene, parameters, time):
+    """Sum over the fitted cells of the squared residuals at given times."""
+    du, ds = standardised_residuals(gene, parameters, time, gene.fitted)
+    return np.sum(du**2 + ds**2)
 
 
 def likelihood_and_variance(gene, parameters, time, ratio):
@@ -64,9 +57,9 @@ def likelihood_and_variance(gene, parameters, time, ratio):
     n_upper = len(gene.upper)
     if n_upper == 0:
         return math.nan, math.nan
-    du, ds, penalty = residuals(gene, parameters, time, gene.upper, ratio)
+    du, ds = standardised_residuals(gene, parameters, time, gene.upper)
     plain = du**2 + ds**2
-    penalised = plain + penalty**2
+    penalised = plain + (drift(gene, parameters, ratio) * gene.spliced[gene.upper]) ** 2
     variance = signed_variance(penalised, ds) or 1.0
     # one in a hundred cells counts as given away to the parameters
     effective = max(n_upper - 0.01 * len(gene.unspliced), 2.0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from veloshard.methods.dynamical.assign import assign_times
 from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME, Assignment, Gene
-from veloshard.methods.dynamical.loss import squared_error
+from veloshard.methods.dynamical.loss import penalty, squared_error
 from veloshard.moments import Neighborhood
 from veloshard.splicing import unspliced_at
 
@@ -95,8 +95,7 @@ def minimise(gene, around, parameters):
 def evaluate(problem, parameters):
     """`Trial` of parameters at the times they give."""
     assignment = assign_times(problem.gene, problem.around, parameters, problem.projected)
-    loss = squared_error(problem.gene, parameters, assignment.time, problem.ratio)
-    return Trial(parameters, assignment, loss)
+    return Trial(parameters, assignment, assignment.error + penalty(problem.gene, parameters, problem.ratio))
 
 
 def accept(trial):
@@ -165,7 +164,8 @@ def simplex_step(problem, accepted, free, *, tolerance, reassign):
         if reassign:
             loss = evaluate(problem, parameters).loss
         else:
-            loss = squared_error(problem.gene, parameters, accepted.assignment.time, problem.ratio)
+            loss = squared_error(problem.gene, parameters, accepted.assignment.time)
+            loss += penalty(problem.gene, parameters, problem.ratio)
         return loss / len(problem.gene.fitted)
 
     start = accepted.parameters[list(free)]

@@ -3,13 +3,12 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from veloshard.methods.dynamical.assign import (
     OFF,
     ON,
     branch_distances,
-    likeliest_state,
+    likeliest_states,
     switching_state,
 )
 from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME, neighborhood_means
@@ -42,34 +41,22 @@ def align(parameters, factor):
     return aligned
 
 
-def residual_variance(gene, parameters, tau_on, tau_off, distances):
+def residual_variance(gene, parameters, tau, distances):
     """Variance over all cells of the distances to the nearer branch, signed as their spliced part.
 
-    distances : (n_cells, 2), squared, to the way down and the way up.
+    distances : (2, n_cells), squared, to the way down and the way up.
     """
     u0, s0 = switching_state(parameters)
     alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
     nearest_s = np.where(
-        distances[:, ON] < distances[:, OFF],
-        spliced_at(tau_on, 0.0, 0.0, alpha, beta, gamma),
-        spliced_at(tau_off, s0, u0, 0.0, beta, gamma),
+        distances[ON] < distances[OFF],
+        spliced_at(tau[ON], 0.0, 0.0, alpha, beta, gamma),
+        spliced_at(tau[OFF], s0, u0, 0.0, beta, gamma),
     )
-    return signed_variance(distances.min(axis=1), gene.spliced - nearest_s)
+    return signed_variance(distances.min(axis=0), gene.spliced - nearest_s)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def likeliest_states(gene, around, parameters, distances):
-    """State of each cell's neighborhood, and its mean distance to that: two arrays (n_cells,)."""
-    n_cells = len(distances)
-    states, least = np.empty(n_cells, np.int64), np.empty(n_cells)
-    for cell in range(n_cells):
-        state, total = likeliest_state(gene, around, parameters, distances, cell)
-        # where all cells of a neighborhood are in a steady state, expanded squares may round to less than 0
-        states[cell], least[cell] = state, max(total, 0.0) * around.weights[around.indptr[cell]]
-    return states, least
-
-
-def model_velocity(gene, around, parameters, tau_on, tau_off):
+def model_velocity(gene, around, parameters, tau):
     """ds/dt and du/dt of the model at each cell's time, two arrays (n_cells,).
 
     The time is the mean over the neighborhood.  Cells in a steady state do not move, nor do those that are
@@ -77,13 +64,15 @@ def model_velocity(gene, around, parameters, tau_on, tau_off):
     """
     alpha, beta, gamma = parameters[ALPHA], parameters[BETA], parameters[GAMMA]
     switching_time = parameters[SWITCHING_TIME]
-    distances = branch_distances(gene, parameters, tau_on, tau_off)
-    variance = residual_variance(gene, parameters, tau_on, tau_off, distances) or 1.0
+    distances = branch_distances(gene, parameters, tau)
+    variance = residual_variance(gene, parameters, tau, distances) or 1.0
     states, least = likeliest_states(gene, around, parameters, distances)
+    # where all cells of a neighborhood are in a steady state, expanded squares may round to less than 0
+    least = np.maximum(least, 0.0) / np.diff(around.indptr)
     likelihood = np.exp(-0.5 * least / variance) / (2 * math.pi * math.sqrt(variance))
     on, off = ((states == state) & (likelihood >= LEAST_LIKELY) for state in (ON, OFF))
 
-    own_time = np.where(on, tau_on, np.where(off, tau_off + switching_time, 0.0))
+    own_time = np.where(on, tau[ON], np.where(off, tau[OFF] + switching_time, 0.0))
     time = neighborhood_means(own_time, around)
     moves = on | off
     u, s = (np.where(moves, abundance, 0.0) for abundance in curve_at(time, parameters))
