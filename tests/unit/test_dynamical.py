@@ -15,6 +15,9 @@ from veloshard.neighbors import connectivity_weights
 SLOW_SPLICING = np.array([2.0, 0.4, 0.9, 6.0, 1.3])
 FAST_SPLICING = np.array([2.0, 0.9, 0.4, 6.0, 0.7])
 
+# sampling variances of u and s
+NOISE = (0.01, 0.02)
+
 
 @pytest.fixture(params=[SLOW_SPLICING, FAST_SPLICING], ids=["slow splicing", "fast splicing"])
 def parameters(request):
@@ -210,10 +213,10 @@ def test_changing_the_unit_of_time_moves_no_cell_on_the_curve(parameters):
     np.testing.assert_allclose(loss.curve_at(time * 2.5, aligned), loss.curve_at(time, parameters), rtol=1e-12)
 
 
-def test_model_velocity_is_the_slope_of_the_curve(parameters):
+def test_fitted_velocity_is_the_slope_of_the_curve(parameters):
     described_gene, around = described(parameters, noise=0.0)
     found = assign.assign_times(described_gene, around, parameters, False)
-    ds, du = velocity.model_velocity(described_gene, around, parameters, found.tau)
+    ds, du = velocity.fitted_velocity(described_gene, around, parameters, found.tau)
     time = gene.neighborhood_means(found.time, around)
     step = 1e-5
     after, before = loss.curve_at(time + step, parameters), loss.curve_at(time - step, parameters)
@@ -241,6 +244,57 @@ def test_residual_velocity_is_beta_u_minus_gamma_s(parameters):
     u = described_gene.unspliced / scaling
     np.testing.assert_allclose(ds, beta * u - gamma * described_gene.spliced)
     np.testing.assert_allclose(du / scaling, np.where(time < switching_time, alpha, 0) - beta * u)
+
+
+def test_cells_on_the_curve_support_it_and_cells_on_a_line_do_not(parameters):
+    described_gene, _ = described(parameters, noise=0.0)
+    time = np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced))
+    assert velocity.support(described_gene, parameters, time, (0, 0))[0] == pytest.approx(1, abs=1e-6)
+    on_line = described_gene._replace(unspliced=0.5 * described_gene.spliced)
+    weight, slope = velocity.support(on_line, parameters, time, (0, 0))
+    assert weight == 0
+    assert slope == pytest.approx(0.5)
+
+
+def test_supported_velocity_is_the_curves_where_cells_are_on_it(parameters):
+    described_gene, around = described(parameters, noise=0.0)
+    time = np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced))
+    residual = velocity.residual_velocity(described_gene, parameters, time)
+    supported = velocity.supported_velocity(described_gene, parameters, time, NOISE, residual)
+    bounded = np.maximum(residual[0], -described_gene.spliced), np.maximum(residual[1], -described_gene.unspliced)
+    np.testing.assert_allclose(supported[:2], bounded, rtol=1e-5, atol=1e-6)
+
+
+def test_supported_velocity_is_that_about_a_line_where_cells_are_not_on_the_curve(parameters):
+    described_gene, _ = described(parameters)
+    rng = np.random.default_rng(0)
+    time = rng.permutation(np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced)))
+    spliced = rng.gamma(3.0, size=len(time))
+    near_line = described_gene._replace(spliced=spliced, unspliced=0.5 * spliced + rng.uniform(-0.01, 0.01, len(time)))
+    ds, du, weight = velocity.supported_velocity(near_line, parameters, time, (0, 0), (np.ones(len(time)),) * 2)
+    assert weight < 1e-6
+    fitted_ratio = parameters[gene.GAMMA] / parameters[gene.BETA] * parameters[gene.SCALING]
+    ratio = fitted_ratio**0.35 * (near_line.unspliced.sum() / spliced.sum()) ** 0.65
+    expected = 0.4 / ratio * (near_line.unspliced - ratio * spliced)
+    np.testing.assert_allclose(ds, np.maximum(expected, -spliced), rtol=1e-4, atol=1e-5)
+    assert np.abs(du).max() < 1e-5
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_supported_velocity_does_not_depend_on_the_unit_of_unspliced_counts(parameters, unit):
+    described_gene, around = described(parameters)
+    time = np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced))
+    residual = velocity.residual_velocity(described_gene, parameters, time)
+    scaled_gene = described_gene._replace(unspliced=described_gene.unspliced * unit, std_u=described_gene.std_u * unit)
+    scaled = parameters.copy()
+    scaled[gene.SCALING] *= unit
+    ds, du, weight = velocity.supported_velocity(described_gene, parameters, time, NOISE, residual)
+    found = velocity.supported_velocity(
+        scaled_gene, scaled, time, (NOISE[0] * unit**2, NOISE[1]), (residual[0], residual[1] * unit)
+    )
+    np.testing.assert_allclose(found[0], ds, rtol=1e-9)
+    np.testing.assert_allclose(found[1], du * unit, rtol=1e-9)
+    assert found[2] == pytest.approx(weight)
 
 
 def test_bimodality_sees_two_modes_and_not_one():

@@ -135,13 +135,14 @@ def test_what_was_fitted_is_logged(method, caplog):
     assert "2 no spliced counts" in caplog.text
 
 
-def test_residual_velocities_are_of_the_counts_and_leave_the_fit_alone():
-    model = methods.run(block(), method="dynamical")
-    residual = methods.run(block(), method="dynamical", velocity="residual")
-    for column, values in model.genes.items():
-        np.testing.assert_array_equal(residual.genes[column], values)
-    fitted = model.genes["status"] == "ok"
-    assert not np.array_equal(model.layers["velocity"][fitted], residual.layers["velocity"][fitted])
+@pytest.mark.parametrize("form", ["fitted", "residual"])
+def test_the_form_of_the_velocity_leaves_the_fit_alone(form):
+    supported = methods.run(block(), method="dynamical")
+    other = methods.run(block(), method="dynamical", velocity=form)
+    for column, values in supported.genes.items():
+        np.testing.assert_array_equal(other.genes[column], values)
+    fitted = supported.genes["status"] == "ok"
+    assert not np.array_equal(supported.layers["velocity"][fitted], other.layers["velocity"][fitted])
 
 
 def test_all_genes_with_counts_can_be_fitted_on_request():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cells import with_threads
 from scipy import sparse
-from veloshard.moments import first_moments, neighborhood, second_moments
+from veloshard.moments import first_moments, neighborhood, sampling_variances, second_moments
 from veloshard.neighbors import connectivity_weights
 
 
@@ -60,3 +60,19 @@ def test_moments_do_not_depend_on_the_other_genes(counts, weights):
 
 def test_no_genes_are_no_moments(counts, weights):
     assert first_moments(counts[0][:, :0], neighborhood(weights)).shape == (0, 70)
+
+
+def test_sampling_variance_is_that_within_neighborhoods_over_their_size(counts, weights):
+    spliced, _ = counts
+    around = neighborhood(weights)
+    found = sampling_variances(spliced, first_moments(spliced, around), around)
+    near = weights.toarray() > 0
+    expected = np.mean([np.var(spliced.toarray()[row], axis=0) / row.sum() for row in near], axis=0)
+    # moments in single precision are subtracted
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_equal_counts_have_no_sampling_variance(weights):
+    around = neighborhood(weights)
+    equal = sparse.csc_matrix(np.full((70, 2), 3.0, dtype=np.float32))
+    np.testing.assert_allclose(sampling_variances(equal, first_moments(equal, around), around), 0, atol=1e-6)

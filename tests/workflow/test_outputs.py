@@ -12,8 +12,8 @@ from veloshard import store
 
 FIT_COLUMNS = {
     "fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling", "fit_std_u", "fit_std_s", "fit_likelihood",
-    "fit_pval_steady", "fit_steady_u", "fit_steady_s", "fit_variance", "fit_alignment_scaling", "fit_r2", "fit_u0",
-    "fit_s0",
+    "fit_pval_steady", "fit_steady_u", "fit_steady_s", "fit_variance", "fit_alignment_scaling", "fit_support",
+    "fit_r2", "fit_u0", "fit_s0",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
+from scipy import sparse
 
 
 class Neighborhood(NamedTuple):
@@ -44,6 +45,21 @@ def second_moments(spliced, unspliced, around):
     squares = spliced.multiply(spliced).tocsc()
     products = spliced.multiply(unspliced).tocsc()
     return first_moments(squares, around), first_moments(products, around)
+
+
+def sampling_variances(counts, means, around):
+    """Variance of a cell's first moment by the chance of which neighbors were drawn, mean over the cells: (n_genes,).
+
+    That is the variance of the counts within a neighborhood over its size.
+    counts : CSC matrix (n_cells, n_genes), float32.   means : (n_genes, n_cells), their first moments.
+    """
+    n_cells = len(around.indptr) - 1
+    # what a count weighs in all the neighborhoods that it is in
+    weight = np.bincount(around.indices, weights=around.weights.astype(np.float64) ** 2, minlength=n_cells)
+    squares = sparse.csc_matrix((counts.data.astype(np.float64) ** 2, counts.indices, counts.indptr), counts.shape)
+    size = np.diff(around.indptr)
+    within = squares.T @ weight - np.einsum("gc,gc,c->g", means, means, 1.0 / size)
+    return np.maximum(within / n_cells, 0.0)
 
 
 @njit(cache=True, parallel=True)

@@ -25,9 +25,15 @@ from veloshard.methods.dynamical.gene import (
 from veloshard.methods.dynamical.initial import initial_parameters
 from veloshard.methods.dynamical.loss import likelihood_and_variance
 from veloshard.methods.dynamical.optimise import minimise
-from veloshard.methods.dynamical.velocity import align, alignment_factor, model_velocity, residual_velocity
+from veloshard.methods.dynamical.velocity import (
+    align,
+    alignment_factor,
+    fitted_velocity,
+    residual_velocity,
+    supported_velocity,
+)
 from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
-from veloshard.moments import first_moments
+from veloshard.moments import first_moments, sampling_variances
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +52,17 @@ COLUMNS = (
     "fit_steady_s",
     "fit_variance",
     "fit_alignment_scaling",
+    "fit_support",
 )
 LAYERS = ("fit_t", "fit_tau", "fit_tau_", "velocity", "velocity_u")
 
 
-def fit(block, *, solver="compatible", velocity="model", fit_all_genes=False, min_r2=0.01, min_ratio=0.01):
+def fit(block, *, solver="compatible", velocity="supported", fit_all_genes=False, min_r2=0.01, min_ratio=0.01):
     """Fit the splicing kinetics of each gene of a `GeneBlock`.
 
     solver : `compatible`, scVelo's own stages.
-    velocity : `model`, beta u - gamma s on the fitted curve, or `residual`, of the observed moments.
+    velocity : `fitted`, beta u - gamma s on the fitted curve; `residual`, of the observed moments; or `supported`,
+        between those and that about a line, as the data bear the curve out.
     fit_all_genes : fit every gene with counts, not only those whose steady-state line is sound (r2 and slope above
         the two bounds).
     Returns a `Fit`: columns fit_* in scVelo's conventions (time aligned to 20, beta divided by the scaling,
@@ -70,11 +78,18 @@ def fit(block, *, solver="compatible", velocity="model", fit_all_genes=False, mi
         min_r2 = min_ratio = -np.inf
     status, reason = judge_genes(spliced, unspliced, gamma, r2, min_r2=min_r2, min_ratio=min_ratio)
 
+    noise = np.stack(
+        [
+            sampling_variances(block.unspliced, unspliced, block.around),
+            sampling_variances(block.spliced, spliced, block.around),
+        ],
+        axis=1,
+    )
     table = np.full((len(status), len(COLUMNS)), np.nan)
     layers = np.full((len(LAYERS), *spliced.shape), np.nan, dtype=np.float32)
 
     def fit_gene(k):
-        fitted = _fit_gene(unspliced[k], spliced[k], block.around, velocity == "residual")
+        fitted = _fit_gene(unspliced[k], spliced[k], block.around, noise[k], velocity)
         if fitted is not None:
             table[k], layers[:, k] = fitted
 
@@ -124,7 +139,7 @@ def velocity_genes(genes, *, min_likelihood=0.001, min_r2=0.01):
     )
 
 
-def _fit_gene(unspliced, spliced, around, residual):
+def _fit_gene(unspliced, spliced, around, noise, form):
     """Row of `COLUMNS` and one array (n_cells,) for each of `LAYERS`; None where too few cells have counts."""
     gene = describe_gene(unspliced, spliced, around)
     if gene is None:
@@ -137,7 +152,10 @@ def _fit_gene(unspliced, spliced, around, residual):
     factor = alignment_factor(time, parameters[SWITCHING_TIME])
     aligned, time = align(parameters, factor), time * factor
     tau = fitted.current.assignment.tau * factor
-    velocities = residual_velocity(gene, aligned, time) if residual else model_velocity(gene, around, aligned, tau)
+    velocities = fitted_velocity(gene, around, aligned, tau)
+    *supported, weight = supported_velocity(gene, aligned, time, noise, velocities)
+    if form != "fitted":
+        velocities = supported if form == "supported" else residual_velocity(gene, aligned, time)
     row = (
         aligned[ALPHA],
         aligned[BETA] / aligned[SCALING],
@@ -152,5 +170,6 @@ def _fit_gene(unspliced, spliced, around, residual):
         start.steady_s,
         variance,
         factor,
+        weight,
     )
     return row, (time, tau[ON], tau[OFF], *velocities)
