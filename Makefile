@@ -51,7 +51,7 @@ lock: ## renew envs/*.lock after an edit of envs/*.yaml
 	PYTHON="$(PYTHON)" envs/lock.sh
 
 clean: ## remove environments, caches and the demo's results; other results stay
-	rm -rf .venv .envs .pytest_cache .ruff_cache results/demo logs/demo
+	rm -rf .venv .envs .compiled .pytest_cache .ruff_cache results/demo logs/demo
 	find workflow tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:

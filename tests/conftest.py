@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
+ROOT = Path(__file__).parents[1]
+SNAKEFILE = ROOT / "Snakefile"
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +43,8 @@ def run_workflow():
 
     def run(config, folder, *arguments):
         configfile = folder / "config.yaml"
+        # what one run compiles, all others find
+        config = {"compiled": str(ROOT / ".compiled")} | config
         configfile.write_text(yaml.safe_dump(config), encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", "--snakefile", SNAKEFILE, "--directory", folder]
         command += ["--configfile", configfile, "--cores", "2", "--nocolor", *arguments]

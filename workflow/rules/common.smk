@@ -5,6 +5,7 @@ import difflib
 import functools
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -58,6 +59,9 @@ def explain(error):
 config.update(name_methods(config))
 check_config(config)
 validate(config, SCHEMA)  # fills in the defaults
+
+# jobs inherit it, those on other machines too: they read this file again
+os.environ["VELOSHARD_COMPILED"] = str(Path(config["compiled"]).absolute())
 
 
 wildcard_constraints:

@@ -3,6 +3,7 @@
 
 rule build_graph:
     input:
+        compiled="results/compiled/graph.txt",
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
         fit="results/{dataset}/{method}/fit.h5",

@@ -2,3 +2,7 @@
 
 Imports go down only: files (store, readers, preprocess, assemble) > arrays (methods, graph, time, ...) > kernels.
 """
+
+from veloshard import compiled
+
+compiled.use_folder()
