@@ -109,7 +109,7 @@ def velocities(known, folder):
     if SCVELO.exists():
         prepared.layers["Ms"], prepared.layers["Mu"] = spliced, unspliced
         prepared.write_h5ad(path)
-        script = ROOT / "benchmarks/rivals/scvelo_velocities.py"
+        script = ROOT / "benchmarks/workers/scvelo_velocities.py"
         subprocess.run([SCVELO, "-I", script, path, folder / "scvelo.h5"], check=True)
         with h5py.File(folder / "scvelo.h5") as file:
             found |= {name: file[name][()].T for name in file if name != "fit_t"}
