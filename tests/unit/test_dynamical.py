@@ -1,6 +1,7 @@
 """The kernels of the dynamical fit against slow twins, SciPy and the splicing equations."""
 
 import math
+from functools import partial
 
 import naive
 import numpy as np
@@ -161,24 +162,36 @@ def test_squared_error_and_penalty_are_sums_over_fitted_cells(parameters):
 def test_simplex_step_is_one_iteration_of_scipy(parameters, free, start):
     described_gene, around = described(parameters)
     problem = optimise.Problem(described_gene, around, math.nan, False)
-    accepted = optimise.evaluate(problem, parameters * [start, 1 / start, 1, start, 1])
+    begin = parameters * [start, 1 / start, 1, start, 1]
+    n_fitted = len(described_gene.fitted)
 
     def objective(values):
-        trial = accepted.parameters.copy()
+        trial = begin.copy()
         trial[list(free)] = values
-        return optimise.evaluate(problem, trial).loss / len(described_gene.fitted)
+        return optimise.evaluate(problem, trial).loss / n_fitted
 
     scipys = minimize(
         objective,
-        accepted.parameters[list(free)],
+        begin[list(free)],
         method="Nelder-Mead",
         # SciPy counts the first simplex as an iteration
         options={"maxiter": 2, "xatol": 1e-4, "fatol": 1e-4},
     )
-    stepped = optimise.simplex_step(problem, accepted, free, tolerance=1e-4, reassign=True)
-    np.testing.assert_allclose(stepped[list(free)], scipys.x, rtol=1e-12)
+    stepped = optimise.simplex_step(partial(optimise.evaluate, problem), begin, free, 1e-4, n_fitted)
+    np.testing.assert_allclose(stepped.parameters[list(free)], scipys.x, rtol=1e-12)
+    assert stepped.loss / n_fitted == pytest.approx(scipys.fun, rel=1e-12)
     kept = np.setdiff1d(range(5), free)
-    np.testing.assert_array_equal(stepped[kept], accepted.parameters[kept])
+    np.testing.assert_array_equal(stepped.parameters[kept], begin[kept])
+
+
+def test_a_trial_at_hand_is_not_made_again(parameters):
+    described_gene, around = described(parameters)
+    problem = optimise.Problem(described_gene, around, math.nan, False)
+    state = optimise.accept(optimise.evaluate(problem, parameters))
+    assert optimise.trial_of(problem, state, parameters.copy()) is state.current
+    made = optimise.trial_of(problem, state._replace(current=None), parameters)
+    assert made.loss == state.current.loss
+    assert optimise.trial_of(problem, state, parameters * 1.01).loss != state.current.loss
 
 
 def test_no_stage_raises_the_loss_by_more_than_an_earlier_switch_may(parameters):

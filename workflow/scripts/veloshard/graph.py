@@ -86,46 +86,66 @@ def _keep(graph, mask):
 @njit(cache=True, parallel=True, error_model="numpy")
 def _cosines(indptr, indices, positions, own_positions, velocity, sqrt_transform):
     n_cells, n_genes = velocity.shape
-    origin = np.zeros(n_genes, dtype=np.float32)
     cosines = np.zeros(len(indices), dtype=np.float32)
     for cell in prange(n_cells):
         direction = np.empty(n_genes, dtype=np.float32)
-        way = np.empty(n_genes, dtype=np.float32)
-        speed = _centered_difference(direction, velocity[cell], origin, sqrt_transform)
+        speed = _direction(direction, velocity[cell], sqrt_transform)
         if speed == 0.0:
             continue
         for edge in range(indptr[cell], indptr[cell + 1]):
-            distance = _centered_difference(way, positions[indices[edge]], own_positions[cell], sqrt_transform)
+            along, distance = _way(positions[indices[edge]], own_positions[cell], direction, sqrt_transform)
             if distance > 0.0:
-                cosine = _dot(way, direction) / (distance * speed)
-                cosines[edge] = min(max(cosine, np.float32(-1.0)), np.float32(1.0))
+                cosines[edge] = min(max(along / (distance * speed), np.float32(-1.0)), np.float32(1.0))
     return cosines
 
 
 # Free order of the terms in a sum, and nothing else, is what vector instructions need.  The order is settled
 # when the kernel is compiled, so a row has the same bits in whatever block and thread it is computed.
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _centered_difference(difference, there, here, sqrt_transform):
-    """Fill `difference` with there - here less its mean over the genes; returns its norm."""
-    n_genes = len(difference)
+def _direction(direction, velocity, sqrt_transform):
+    """Fill `direction` with a velocity less its mean over the genes; returns its norm."""
+    n_genes = len(direction)
     total = np.float32(0.0)
     for gene in range(n_genes):
-        change = there[gene] - here[gene]
-        if sqrt_transform:
-            change = math.copysign(math.sqrt(abs(change)), change)
-        difference[gene] = change
-        total += change
+        direction[gene] = _rooted(velocity[gene]) if sqrt_transform else velocity[gene]
+        total += direction[gene]
     mean = total / np.float32(n_genes)
     squares = np.float32(0.0)
     for gene in range(n_genes):
-        difference[gene] -= mean
-        squares += difference[gene] * difference[gene]
+        direction[gene] -= mean
+        squares += direction[gene] * direction[gene]
     return math.sqrt(squares)
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _dot(a, b):
-    total = np.float32(0.0)
-    for gene in range(len(a)):
-        total += a[gene] * b[gene]
-    return total
+def _way(there, here, direction, sqrt_transform):
+    """Product of there - here with a centred direction, and norm of there - here less its mean over the genes.
+
+    In one pass, because what takes time is to fetch `there`: the mean drops out of the product, and of the squares
+    it is taken off at the end; in a second pass where that would cost digits.
+    """
+    n_genes = len(direction)
+    along = total = squares = np.float32(0.0)
+    for gene in range(n_genes):
+        change = there[gene] - here[gene]
+        if sqrt_transform:
+            change = _rooted(change)
+        along += change * direction[gene]
+        total += change
+        squares += change * change
+    mean = total / np.float32(n_genes)
+    centered = squares - total * mean
+    if centered < np.float32(0.5) * squares:
+        along = centered = np.float32(0.0)
+        for gene in range(n_genes):
+            change = there[gene] - here[gene]
+            if sqrt_transform:
+                change = _rooted(change)
+            along += (change - mean) * direction[gene]
+            centered += (change - mean) * (change - mean)
+    return along, math.sqrt(centered)
+
+
+@njit(forceinline=True)
+def _rooted(x):
+    return math.copysign(math.sqrt(abs(x)), x)

@@ -1,7 +1,12 @@
 """Transition probabilities between cells from the velocity graph (Bergen et al. 2020)."""
 
+import math
+
 import numpy as np
+from numba import njit, prange
 from scipy import sparse
+
+from veloshard.elementary import exp
 
 
 def transition_matrix(graph, self_probability=None, *, scale=10.0, use_negative_cosines=False, backward=False):
@@ -20,13 +25,33 @@ def transition_matrix(graph, self_probability=None, *, scale=10.0, use_negative_
     weights = graph
     if self_probability is not None:
         weights = weights + sparse.diags(np.asarray(self_probability, dtype=graph.dtype), format="csr")
-    if use_negative_cosines:
-        strength = np.sign(weights.data) * np.expm1(scale * np.abs(weights.data))
-    else:
-        strength = np.exp(scale * weights.data)
+    strength = _strengths(weights.data, scale, use_negative_cosines)
     weights = sparse.csr_matrix((strength, weights.indices, weights.indptr), shape=graph.shape)
     if backward:
         weights = weights.T.tocsr()
-    totals = np.asarray(abs(weights).sum(axis=1, dtype=np.float64)).ravel()
-    weights.data = (weights.data / np.repeat(totals, np.diff(weights.indptr))).astype(np.float32)
+    _normalize(weights.indptr, weights.data)
     return weights
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _strengths(cosines, scale, use_negative_cosines):
+    strengths = np.empty(len(cosines), dtype=np.float32)
+    for k in prange(len(cosines)):
+        if use_negative_cosines:
+            # e^-x is at hand for vectors, and e^x - 1 = (1 - e^-x) / e^-x
+            inverse = exp(-scale * abs(cosines[k]))
+            strengths[k] = math.copysign((1.0 - inverse) / inverse, cosines[k])
+        else:
+            strengths[k] = exp(scale * (cosines[k] - 1.0))
+    return strengths
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _normalize(indptr, weights):
+    """Divide each row by the sum of its absolute values, in place."""
+    for row in prange(len(indptr) - 1):
+        total = 0.0
+        for k in range(indptr[row], indptr[row + 1]):
+            total += abs(weights[k])
+        for k in range(indptr[row], indptr[row + 1]):
+            weights[k] /= total

@@ -6,6 +6,7 @@ compiled, the assignment of times and the loss; the stages themselves are a few 
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -76,26 +77,42 @@ def minimise(gene, around, parameters):
     state = search_scaling(problem, state, sight=0.1)
     start = state.accepted.parameters
     problem = problem._replace(ratio=start[GAMMA] / start[BETA])
+    n_fitted = len(gene.fitted)
     for alpha in start[ALPHA] * (1.0 + 0.1 * np.linspace(-1.0, 1.0, 5)):
-        state = propose(problem, state, _replaced(state.accepted.parameters, (ALPHA,), (alpha,)))
+        parameters = replaced(state.accepted.parameters, (ALPHA,), (alpha,))
+        state = propose(problem, state, trial_of(problem, state, parameters))
     for free, tolerance in STAGES:
-        best = simplex_step(problem, state.accepted, free, tolerance=tolerance, reassign=True)
+        best = simplex_step(partial(trial_of, problem, state), state.accepted.parameters, free, tolerance, n_fitted)
         state = propose(problem, state, best)
 
     problem = problem._replace(projected=True)
     state = State(state.accepted, None, False)
-    state = propose(problem, state, state.accepted.parameters, adjust_switch=False)
+    state = propose(problem, state, trial_of(problem, state, state.accepted.parameters), adjust_switch=False)
     free, tolerance = STAGES[-1]
-    state = propose(problem, state, simplex_step(problem, state.accepted, free, tolerance=tolerance, reassign=False))
-    state = propose(problem, state, state.accepted.parameters)
-    current = state.current or evaluate(problem, state.accepted.parameters)
-    return Fitted(state.accepted, current, problem.ratio)
+    frozen = partial(frozen_trial, problem, state.accepted.assignment)
+    best = simplex_step(frozen, state.accepted.parameters, free, tolerance, n_fitted)
+    state = propose(problem, state, trial_of(problem, state, best.parameters))
+    state = propose(problem, state, trial_of(problem, state, state.accepted.parameters))
+    return Fitted(state.accepted, trial_of(problem, state, state.accepted.parameters), problem.ratio)
 
 
 def evaluate(problem, parameters):
     """`Trial` of parameters at the times they give."""
     assignment = assign_times(problem.gene, problem.around, parameters, problem.projected)
     return Trial(parameters, assignment, assignment.error + penalty(problem.gene, parameters, problem.ratio))
+
+
+def trial_of(problem, state, parameters):
+    """`Trial` of parameters; the one at hand if they are those that the state has."""
+    if state.current is not None and np.array_equal(parameters, state.accepted.parameters):
+        return state.current
+    return evaluate(problem, parameters)
+
+
+def frozen_trial(problem, assignment, parameters):
+    """`Trial` of parameters at times that were assigned before."""
+    loss = squared_error(problem.gene, parameters, assignment.time)
+    return Trial(parameters, assignment, loss + penalty(problem.gene, parameters, problem.ratio))
 
 
 def accept(trial):
@@ -108,16 +125,16 @@ def search_scaling(problem, state, *, sight):
     for scaling in state.accepted.parameters[SCALING] * (1.0 + sight * np.linspace(-1.0, 1.0, 4)):
         now = state.accepted.parameters
         beta = now[BETA] / now[SCALING] * scaling
-        state = propose(problem, state, _replaced(now, (BETA, SCALING), (beta, scaling)))
+        parameters = replaced(now, (BETA, SCALING), (beta, scaling))
+        state = propose(problem, state, trial_of(problem, state, parameters))
     return state
 
 
-def propose(problem, state, parameters, *, adjust_switch=True):
-    """`State` after a proposal: accepted where it lowers the loss; then, or else, an earlier switch is tried.
+def propose(problem, state, trial, *, adjust_switch=True):
+    """`State` after a trial: accepted where it lowers the loss; then, or else, an earlier switch is tried.
 
     adjust_switch : also try to move the switching time to the last cell on the way up.
     """
-    trial = evaluate(problem, parameters)
     better = trial.loss < state.accepted.loss
     if adjust_switch and state.accepted.assignment.induced.any():
         if not better and state.switch_refused:
@@ -143,7 +160,7 @@ def earlier_switch(problem, accepted, trial):
     if not 0 < last < switching_time:
         return None
     at_switch = np.mean(time == switching_time)
-    earlier = evaluate(problem, _replaced(parameters, (SWITCHING_TIME,), (last + time.max() * at_switch,)))
+    earlier = evaluate(problem, replaced(parameters, (SWITCHING_TIME,), (last + time.max() * at_switch,)))
     peak, earlier_peak = (
         unspliced_at(p[SWITCHING_TIME], 0.0, p[ALPHA], p[BETA]) for p in (parameters, earlier.parameters)
     )
@@ -151,53 +168,49 @@ def earlier_switch(problem, accepted, trial):
     return earlier if borne else None
 
 
-def simplex_step(problem, accepted, free, *, tolerance, reassign):
-    """Parameters after one iteration of Nelder-Mead over those at positions `free`.
+def simplex_step(trial_at, start, free, tolerance, n_fitted):
+    """Best `Trial` after one iteration of Nelder-Mead over the parameters at positions `free`.
 
-    reassign : give cells new times at each vertex, or leave them at the accepted ones.
+    trial_at : function that makes a `Trial` of parameters.   start : parameters (5,).
     Initial simplex, coefficients (reflection 1, expansion 2, contraction and shrinkage 1/2) and the test for
-    convergence are SciPy's.
+    convergence are SciPy's; the objective is the loss of a fitted cell.
     """
 
-    def objective(values):
-        parameters = _replaced(accepted.parameters, free, values)
-        if reassign:
-            loss = evaluate(problem, parameters).loss
-        else:
-            loss = squared_error(problem.gene, parameters, accepted.assignment.time)
-            loss += penalty(problem.gene, parameters, problem.ratio)
-        return loss / len(problem.gene.fitted)
+    def value_of(trial):
+        return trial.loss / n_fitted
 
-    start = accepted.parameters[list(free)]
-    points = np.tile(start, (len(free) + 1, 1))
-    np.fill_diagonal(points[1:], np.where(start != 0, 1.05 * start, 0.00025))
-    values = np.array([objective(point) for point in points])
-    order = np.argsort(values, kind="stable")
-    points, values = points[order], values[order]
+    def trial_of_point(point):
+        return trial_at(replaced(start, free, point))
+
+    origin = start[list(free)]
+    points = np.tile(origin, (len(free) + 1, 1))
+    np.fill_diagonal(points[1:], np.where(origin != 0, 1.05 * origin, 0.00025))
+    trials = [trial_of_point(point) for point in points]
+    order = np.argsort([value_of(trial) for trial in trials], kind="stable")
+    points, trials = points[order], [trials[k] for k in order]
+    values = np.array([value_of(trial) for trial in trials])
     spread = max(np.abs(points[1:] - points[0]).max(), np.abs(values[1:] - values[0]).max())
     if spread <= tolerance:
-        return _replaced(accepted.parameters, free, points[0])
+        return trials[0]
 
-    center = points[:-1].mean(axis=0)
-    reflected = 2.0 * center - points[-1]
-    value = objective(reflected)
-    if value < values[-2]:
-        expanded = 3.0 * center - 2.0 * points[-1]
-        expanded_value = objective(expanded) if value < values[0] else math.inf
-        points[-1], values[-1] = (expanded, expanded_value) if expanded_value < value else (reflected, value)
+    center, worst = points[:-1].mean(axis=0), points[-1]
+    reflected = trial_of_point(2.0 * center - worst)
+    if value_of(reflected) < values[-2]:
+        trials[-1] = reflected
+        if value_of(reflected) < values[0]:
+            expanded = trial_of_point(3.0 * center - 2.0 * worst)
+            trials[-1] = expanded if value_of(expanded) < value_of(reflected) else reflected
     else:
-        outside = value < values[-1]
-        contracted = 0.5 * (center + (reflected if outside else points[-1]))
-        contracted_value = objective(contracted)
-        if contracted_value <= value if outside else contracted_value < values[-1]:
-            points[-1], values[-1] = contracted, contracted_value
+        outside = value_of(reflected) < values[-1]
+        contracted = trial_of_point(0.5 * (center + (2.0 * center - worst if outside else worst)))
+        if value_of(contracted) <= value_of(reflected) if outside else value_of(contracted) < values[-1]:
+            trials[-1] = contracted
         else:
-            points[1:] = points[0] + 0.5 * (points[1:] - points[0])
-            values[1:] = [objective(point) for point in points[1:]]
-    return _replaced(accepted.parameters, free, points[np.argmin(values)])
+            trials[1:] = [trial_of_point(points[0] + 0.5 * (point - points[0])) for point in points[1:]]
+    return trials[np.argmin([value_of(trial) for trial in trials])]
 
 
-def _replaced(parameters, free, values):
+def replaced(parameters, free, values):
     """A copy of parameters with those at positions `free` replaced; a switching time of 0 leaves it as it was."""
     new = parameters.copy()
     for position, value in zip(free, values, strict=True):
