@@ -7,6 +7,7 @@ import pkgutil
 from collections import Counter
 
 import numpy as np
+from scipy import sparse
 
 from veloshard.errors import InputError
 
@@ -31,7 +32,12 @@ def load(name):
 def run(block, *, method, **options):
     """`Fit` of a block of genes, by a method with its options for the fit."""
     fit = load(method).fit
-    return fit(block, **_accepted(fit, options))
+    broken = ~(_finite(block.spliced) & _finite(block.unspliced))
+    if broken.any():
+        block = block._replace(spliced=_emptied(block.spliced, broken), unspliced=_emptied(block.unspliced, broken))
+    found = fit(block, **_accepted(fit, options))
+    reason = np.where(broken, "counts that are no finite numbers", found.genes["reason"])
+    return found._replace(genes={**found.genes, "reason": reason})
 
 
 def select(genes, *, method, **options):
@@ -57,3 +63,16 @@ def select(genes, *, method, **options):
 def _accepted(function, options):
     """Those of a method's options that one of its functions takes."""
     return {key: value for key, value in options.items() if key in inspect.signature(function).parameters}
+
+
+def _finite(counts):
+    """Genes of a CSC matrix (n_cells, n_genes) without NaN or infinity, bool (n_genes,)."""
+    # a sum is finite only if all that it adds are; too many zeros make no difference
+    return np.isfinite(np.asarray(counts.sum(axis=0))).ravel()
+
+
+def _emptied(counts, genes):
+    """A CSC matrix with all counts of some genes, bool (n_genes,), taken out."""
+    kept = sparse.csc_matrix(counts)
+    kept.data = np.where(np.repeat(genes, np.diff(kept.indptr)), np.float32(0), kept.data)
+    return kept

@@ -78,6 +78,13 @@ def judge_genes(spliced, unspliced, gamma, r2, *, min_r2, min_ratio):
     return status_of(
         (spliced.max(axis=1) <= 0, "no spliced counts"),
         (unspliced.max(axis=1) <= 0, "no unspliced counts"),
+        (_constant(spliced), "the same spliced counts in all cells"),
+        (_constant(unspliced), "the same unspliced counts in all cells"),
         (gamma <= min_ratio, f"steady-state ratio at most {min_ratio:g}"),
         (r2 <= min_r2, f"r2 of the steady-state line at most {min_r2:g}"),
     )
+
+
+def _constant(moments):
+    """Genes whose moments differ by no more than rounding, bool (n_genes,)."""
+    return np.ptp(moments, axis=1) <= 1e-5 * np.abs(moments).max(axis=1)

@@ -268,7 +268,8 @@ def percentile(values, percent):
         n_largest = 0
         for value in values:
             largest[n_largest] = value
-            n_largest += value >= bound
+            # written so that what is not a number counts, and the search ends
+            n_largest += not value < bound
         # a bound of 0 holds all
         bound = 0.25 * bound if bound > 1e-300 else 0.0
     largest = largest[:n_largest]
