@@ -61,7 +61,7 @@ check_config(config)
 validate(config, SCHEMA)  # fills in the defaults
 
 # jobs inherit it, those on other machines too: they read this file again
-os.environ["VELOSHARD_COMPILED"] = str(Path(config["compiled"]).absolute())
+os.environ.update(VELOSHARD_COMPILED=str(Path(config["compiled"]).absolute()))
 
 
 wildcard_constraints:
