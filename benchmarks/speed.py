@@ -29,7 +29,12 @@ from veloshard.moments import first_moments  # noqa: E402
 
 WORKERS = ROOT / "benchmarks/workers"
 SCVELO = ROOT / ".envs/scvelo/bin/python"
-STAGES = ("fit", "graph", "projection")
+# What each program is asked for.
+STAGES = {
+    "fit": ("compatible", "converged", "scvelo", "scvelo-rs"),
+    "graph": ("compatible", "scvelo"),
+    "projection": ("compatible", "scvelo"),
+}
 THREADS = 2
 
 
@@ -41,7 +46,7 @@ def prepare(source, embedding, folder, n_genes):
     path = folder / "prepared.h5ad"
     store.save_prepared(path, prepared)
     block, _ = store.load_block(path)
-    fit = methods.run(block, method="dynamical", velocity="fitted")
+    fit = methods.run(block, method="dynamical", solver="compatible", velocity="fitted")
     chosen = methods.select(fit.genes, method="dynamical")
     prepared.layers["Ms"], prepared.layers["Mu"] = (
         first_moments(layer, block.around).T for layer in (block.spliced, block.unspliced)
@@ -90,7 +95,7 @@ def compare(folder):
         graph, arrows = sparse.csr_matrix(parts, shape=theirs.attrs["shape"]), theirs["arrows"][()]
     ours = store.load_arrays(folder / "veloshard.h5")
     scale = np.median(np.linalg.norm(ours["arrows"], axis=1) / np.linalg.norm(arrows, axis=1))
-    alpha = np.load(folder / "veloshard_alpha.npy"), np.load(folder / "scvelo_alpha.npy")
+    alpha = np.load(folder / "compatible_alpha.npy"), np.load(folder / "scvelo_alpha.npy")
     return {
         "alpha, relative, median": np.nanmedian(np.abs(alpha[0] / alpha[1] - 1)),
         "cosines, largest": abs(ours["graph"] - graph).max(),
@@ -111,23 +116,27 @@ def main():
         folder = Path(name)
         prepare(options.source, options.embedding, folder, options.genes)
         workers = {
-            "veloshard": start([sys.executable, WORKERS / "veloshard_stages.py", folder, str(THREADS)], THREADS),
+            solver: start([sys.executable, WORKERS / "veloshard_stages.py", folder, str(THREADS), solver], THREADS)
+            for solver in ("compatible", "converged")
+        }
+        workers |= {
             "scvelo": start([SCVELO, "-I", WORKERS / "scvelo_stages.py", folder, "scvelo"], 1),
             "scvelo-rs": start([SCVELO, "-I", WORKERS / "scvelo_stages.py", folder, "scvelo_rs"], THREADS),
         }
         rows = []
         # the first round compiles and fills caches, and does not count
         for number in range(options.rounds + 1):
-            for stage in STAGES:
-                for program, worker in workers.items():
-                    if stage == "fit" or program != "scvelo-rs":
-                        rows.append((number, stage, program, ask(worker, stage)))
+            for stage, programs in STAGES.items():
+                for program in programs:
+                    rows.append((number, stage, program, ask(workers[program], stage)))
         for worker in workers.values():
             worker.communicate()
         table = pd.DataFrame(rows, columns=["round", "stage", "program", "seconds"]).query("round > 0")
         seconds = table.pivot_table(index=["stage", "round"], columns="program", values="seconds", sort=False)
-        ratios = seconds.div(seconds["veloshard"], axis=0).drop(columns="veloshard").add_prefix("x ")
-        print(seconds.join(ratios).groupby("stage", sort=False).median().round(3).to_string())
+        for ours in ("compatible", "converged"):
+            for theirs in ("scvelo", "scvelo-rs"):
+                seconds[f"{theirs} / {ours}"] = seconds[theirs] / seconds[ours]
+        print(seconds.groupby("stage", sort=False).median().round(3).to_string())
         for what, difference in compare(folder).items():
             print(f"{what}: {difference:.1e}")
 

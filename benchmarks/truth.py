@@ -38,9 +38,11 @@ ALL_GENES = {"min_r2": -np.inf, "min_ratio": -np.inf}
 METHODS = {
     "steady state": {"method": "steady_state", **ALL_GENES},
     "stochastic": {"method": "stochastic", **ALL_GENES},
-    "dynamical, supported": {"method": "dynamical", "velocity": "supported", "fit_all_genes": True},
-    "dynamical, fitted": {"method": "dynamical", "velocity": "fitted", "fit_all_genes": True},
-    "dynamical, residual": {"method": "dynamical", "velocity": "residual", "fit_all_genes": True},
+    **{
+        f"{solver}, {form}": {"method": "dynamical", "solver": solver, "velocity": form, "fit_all_genes": True}
+        for solver in ("converged", "compatible")
+        for form in ("supported", "fitted", "residual")
+    },
 }
 SIMULATIONS = {
     "simulator, 2000 cells": {"seed": 11, "n_cells": 2000, "n_genes": 300, "depth": 2000, "noise": 0.3},

@@ -25,7 +25,7 @@ def small_config():
                     "root": "Progenitor",
                 }
             },
-            "methods": {"steady_state": {}, "stochastic": {}, "dynamical": {"solver": "compatible"}},
+            "methods": {"steady_state": {}, "stochastic": {}, "dynamical": {}},
             "preprocess": {"n_pcs": 10, "n_neighbors": 15},
             "shards": 3,
             "graph": {"cells_per_shard": 120},

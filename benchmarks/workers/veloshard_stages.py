@@ -1,4 +1,4 @@
-"""Our stages, timed on request: `python veloshard_stages.py folder threads`; see speed.py for the protocol."""
+"""Our stages, timed on request: `python veloshard_stages.py folder threads solver`; see speed.py for the protocol."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from veloshard import graph, methods, projection, store, transition  # noqa: E40
 
 def main():
     """Read stages from the standard input; answer with the seconds that each took."""
-    folder, threads = Path(sys.argv[1]), int(sys.argv[2])
+    folder, threads, solver = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     numba.set_num_threads(threads)
     given = store.load_arrays(folder / "velocity.h5")
     distances = store.load_prepared(folder / "prepared.h5ad").distances
@@ -22,8 +22,8 @@ def main():
 
     def fit():
         block, fingerprint = store.load_block(folder / "some_genes.h5ad")
-        found["fit"] = methods.run(block, method="dynamical", velocity="fitted", fit_all_genes=True)
-        store.save_shard(folder / "shard.h5", found["fit"], block.names, item="1-of-1", fingerprint=fingerprint)
+        found["fit"] = methods.run(block, method="dynamical", solver=solver, fit_all_genes=True)
+        store.save_shard(folder / f"{solver}.h5", found["fit"], block.names, item="1-of-1", fingerprint=fingerprint)
 
     def build_graph():
         found["graph"] = graph.velocity_graph(given["moments"], given["velocity"], distances)
@@ -38,8 +38,9 @@ def main():
         start = time.perf_counter()
         stages[stage]()
         print(time.perf_counter() - start, flush=True)
-    np.save(folder / "veloshard_alpha.npy", found["fit"].genes["fit_alpha"])
-    store.save_arrays(folder / "veloshard.h5", {"graph": found["graph"], "arrows": found["arrows"]})
+    np.save(folder / f"{solver}_alpha.npy", found["fit"].genes["fit_alpha"])
+    if "arrows" in found:
+        store.save_arrays(folder / "veloshard.h5", {"graph": found["graph"], "arrows": found["arrows"]})
 
 
 if __name__ == "__main__":

@@ -16,9 +16,6 @@ from veloshard.neighbors import connectivity_weights
 SLOW_SPLICING = np.array([2.0, 0.4, 0.9, 6.0, 1.3])
 FAST_SPLICING = np.array([2.0, 0.9, 0.4, 6.0, 0.7])
 
-# sampling variances of u and s
-NOISE = (0.01, 0.02)
-
 
 @pytest.fixture(params=[SLOW_SPLICING, FAST_SPLICING], ids=["slow splicing", "fast splicing"])
 def parameters(request):
@@ -259,52 +256,63 @@ def test_residual_velocity_is_beta_u_minus_gamma_s(parameters):
     np.testing.assert_allclose(du / scaling, np.where(time < switching_time, alpha, 0) - beta * u)
 
 
-def test_cells_on_the_curve_support_it_and_cells_on_a_line_do_not(parameters):
-    described_gene, _ = described(parameters, noise=0.0)
+def fitted(described_gene, parameters, time, form):
+    """What a solver would hand on that has put the cells at these times, with some velocities of the curve."""
+    u, s = loss.curve_at(time, parameters)
+    place = (u * parameters[gene.SCALING], s)
+    return gene.Fitted(described_gene, parameters, 1.0, 1.0, 1.0, time, np.zeros((2, len(time))), place, form, {})
+
+
+def on_curve(parameters, **options):
+    """A gene of cells at even times, `fitted` at their own with the velocities of the residual form."""
+    described_gene, _ = described(parameters, **options)
     time = np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced))
-    assert velocity.support(described_gene, parameters, time, (0, 0))[0] == pytest.approx(1, abs=1e-6)
-    on_line = described_gene._replace(unspliced=0.5 * described_gene.spliced)
-    weight, slope = velocity.support(on_line, parameters, time, (0, 0))
-    assert weight == 0
-    assert slope == pytest.approx(0.5)
+    return fitted(described_gene, parameters, time, velocity.residual_velocity(described_gene, parameters, time))
 
 
-def test_supported_velocity_is_the_curves_where_cells_are_on_it(parameters):
-    described_gene, around = described(parameters, noise=0.0)
-    time = np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced))
-    residual = velocity.residual_velocity(described_gene, parameters, time)
-    supported = velocity.supported_velocity(described_gene, parameters, time, NOISE, residual)
-    bounded = np.maximum(residual[0], -described_gene.spliced), np.maximum(residual[1], -described_gene.unspliced)
-    np.testing.assert_allclose(supported[:2], bounded, rtol=1e-5, atol=1e-6)
-
-
-def test_supported_velocity_is_that_about_a_line_where_cells_are_not_on_the_curve(parameters):
+def near_line(parameters):
+    """A gene of cells along u = s / 2 whose places on the curve have nothing to do with them."""
     described_gene, _ = described(parameters)
     rng = np.random.default_rng(0)
     time = rng.permutation(np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced)))
     spliced = rng.gamma(3.0, size=len(time))
-    near_line = described_gene._replace(spliced=spliced, unspliced=0.5 * spliced + rng.uniform(-0.01, 0.01, len(time)))
-    ds, du, weight = velocity.supported_velocity(near_line, parameters, time, (0, 0), (np.ones(len(time)),) * 2)
-    assert weight < 1e-6
-    fitted_ratio = parameters[gene.GAMMA] / parameters[gene.BETA] * parameters[gene.SCALING]
-    ratio = fitted_ratio**0.35 * (near_line.unspliced.sum() / spliced.sum()) ** 0.65
-    expected = 0.4 / ratio * (near_line.unspliced - ratio * spliced)
-    np.testing.assert_allclose(ds, np.maximum(expected, -spliced), rtol=1e-4, atol=1e-5)
+    on_line = described_gene._replace(spliced=spliced, unspliced=0.5 * spliced + rng.uniform(-0.01, 0.01, len(time)))
+    return fitted(on_line, parameters, time, (np.ones(len(time)),) * 2)
+
+
+def test_cells_on_the_curve_support_it_and_cells_on_a_line_do_not(parameters):
+    exact, noisy, line = on_curve(parameters, noise=0.0), on_curve(parameters, noise=0.2), near_line(parameters)
+    weights = [velocity.supported_velocity(gene_fit)[2] for gene_fit in (exact, noisy, line)]
+    assert weights[0] == pytest.approx(1)
+    assert weights[0] > weights[1] > weights[2]
+    assert weights[2] < 1e-6
+
+
+def test_supported_velocity_is_the_curves_where_cells_are_on_it(parameters):
+    exact = on_curve(parameters, noise=0.0)
+    ds, du, _ = velocity.supported_velocity(exact)
+    np.testing.assert_allclose(ds, np.maximum(exact.velocity[0], -exact.gene.spliced), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(du, np.maximum(exact.velocity[1], -exact.gene.unspliced), rtol=1e-5, atol=1e-6)
+
+
+def test_supported_velocity_is_that_about_a_line_where_cells_are_not_on_the_curve(parameters):
+    line = near_line(parameters)
+    ds, du, _ = velocity.supported_velocity(line)
+    u, s = line.gene.unspliced, line.gene.spliced
+    ratio = u.sum() / s.sum()
+    np.testing.assert_allclose(ds, np.maximum(0.4 / ratio * (u - ratio * s), -s), rtol=1e-4, atol=1e-5)
     assert np.abs(du).max() < 1e-5
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_supported_velocity_does_not_depend_on_the_unit_of_unspliced_counts(parameters, unit):
-    described_gene, around = described(parameters)
-    time = np.linspace(0.05, 2 * parameters[gene.SWITCHING_TIME], len(described_gene.spliced))
-    residual = velocity.residual_velocity(described_gene, parameters, time)
-    scaled_gene = described_gene._replace(unspliced=described_gene.unspliced * unit, std_u=described_gene.std_u * unit)
+    plain = on_curve(parameters)
+    scaled_gene = plain.gene._replace(unspliced=plain.gene.unspliced * unit, std_u=plain.gene.std_u * unit)
     scaled = parameters.copy()
     scaled[gene.SCALING] *= unit
-    ds, du, weight = velocity.supported_velocity(described_gene, parameters, time, NOISE, residual)
-    found = velocity.supported_velocity(
-        scaled_gene, scaled, time, (NOISE[0] * unit**2, NOISE[1]), (residual[0], residual[1] * unit)
-    )
+    ds, du, weight = velocity.supported_velocity(plain)
+    form = plain.velocity[0], plain.velocity[1] * unit
+    found = velocity.supported_velocity(fitted(scaled_gene, scaled, plain.time, form))
     np.testing.assert_allclose(found[0], ds, rtol=1e-9)
     np.testing.assert_allclose(found[1], du * unit, rtol=1e-9)
     assert found[2] == pytest.approx(weight)

@@ -24,6 +24,13 @@ def method(request):
     return request.param
 
 
+@pytest.fixture(params=[*methods.names(), "dynamical, compatible"])
+def options(request):
+    """A method with its defaults, or with another solver."""
+    method, _, solver = request.param.partition(", ")
+    return {"method": method} | ({"solver": solver} if solver else {})
+
+
 def block():
     """Counts of 60 cells in a row and 15 genes that rise or fall along it; some of them are hopeless."""
     rng = np.random.default_rng(0)
@@ -75,19 +82,19 @@ def test_a_gene_that_cannot_be_fitted_is_a_row_with_a_reason(method):
     assert fit.genes["reason"][HOPELESS["nothing"]] == "no spliced counts"
 
 
-@pytest.mark.parametrize("n_shards", [3, 7])
-def test_genes_have_the_same_bits_in_any_shard(method, n_shards):
-    whole = methods.run(block(), method=method)
+@pytest.mark.parametrize("n_shards", [2, 5, 7])
+def test_genes_have_the_same_bits_in_any_shard(options, n_shards):
+    whole = methods.run(block(), **options)
     bounds = np.linspace(0, 15, n_shards + 1).astype(int)
-    shards = [methods.run(part(block(), *pair), method=method) for pair in zip(bounds, bounds[1:], strict=False)]
+    shards = [methods.run(part(block(), *pair), **options) for pair in zip(bounds, bounds[1:], strict=False)]
     for column, values in whole.genes.items():
         np.testing.assert_array_equal(np.concatenate([shard.genes[column] for shard in shards]), values)
     for layer, values in whole.layers.items():
         np.testing.assert_array_equal(np.vstack([shard.layers[layer] for shard in shards]), values)
 
 
-def test_genes_have_the_same_bits_on_any_number_of_threads(method):
-    one, two = (with_threads(n_threads, methods.run, block(), method=method) for n_threads in (1, 2))
+def test_genes_have_the_same_bits_on_any_number_of_threads(options):
+    one, two = (with_threads(n_threads, methods.run, block(), **options) for n_threads in (1, 2))
     for name, values in (one.genes | one.layers).items():
         np.testing.assert_array_equal((two.genes | two.layers)[name], values)
 

@@ -12,8 +12,9 @@ from veloshard import store
 
 FIT_COLUMNS = {
     "fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling", "fit_std_u", "fit_std_s", "fit_likelihood",
-    "fit_pval_steady", "fit_steady_u", "fit_steady_s", "fit_variance", "fit_alignment_scaling", "fit_support",
-    "fit_r2", "fit_u0", "fit_s0",
+    "fit_variance", "fit_alignment_scaling", "fit_support", "fit_r2", "fit_u0", "fit_s0", "fit_noise",
+    "fit_iterations", "fit_gradient", "fit_spread", "fit_bound",
+    "fit_alpha_error", "fit_beta_error", "fit_gamma_error", "fit_t__error", "fit_ratio_error",
 }  # fmt: skip
 
 

@@ -12,32 +12,17 @@ import numpy as np
 from numba import get_num_threads
 
 from veloshard.contract import Fit, status_of
+from veloshard.methods.dynamical import compatible, converged
 from veloshard.methods.dynamical.assign import OFF, ON
-from veloshard.methods.dynamical.gene import (
-    ALPHA,
-    BETA,
-    GAMMA,
-    SCALING,
-    SWITCHING_TIME,
-    describe_gene,
-    neighborhood_means,
-)
-from veloshard.methods.dynamical.initial import initial_parameters
-from veloshard.methods.dynamical.loss import likelihood_and_variance
-from veloshard.methods.dynamical.optimise import minimise
-from veloshard.methods.dynamical.velocity import (
-    align,
-    alignment_factor,
-    fitted_velocity,
-    residual_velocity,
-    supported_velocity,
-)
+from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME
+from veloshard.methods.dynamical.velocity import residual_velocity, supported_velocity
 from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
-from veloshard.moments import first_moments, sampling_variances
+from veloshard.moments import first_moments
 
 log = logging.getLogger(__name__)
 
-# Columns as scVelo names them, in the order in which the kernel writes them.
+SOLVERS = {"compatible": compatible, "converged": converged}
+# Columns as scVelo names them; each solver has some of its own.
 COLUMNS = (
     "fit_alpha",
     "fit_beta",
@@ -47,9 +32,6 @@ COLUMNS = (
     "fit_std_u",
     "fit_std_s",
     "fit_likelihood",
-    "fit_pval_steady",
-    "fit_steady_u",
-    "fit_steady_s",
     "fit_variance",
     "fit_alignment_scaling",
     "fit_support",
@@ -57,7 +39,7 @@ COLUMNS = (
 LAYERS = ("fit_t", "fit_tau", "fit_tau_", "velocity", "velocity_u")
 
 
-def fit(block, *, solver="compatible", velocity="supported", fit_all_genes=False, min_r2=0.01, min_ratio=0.01):
+def fit(block, *, solver="converged", velocity="supported", fit_all_genes=False, min_r2=0.01, min_ratio=0.01):
     """Fit the splicing kinetics of each gene of a `GeneBlock`.
 
     solver : `compatible`, scVelo's own stages.
@@ -78,31 +60,31 @@ def fit(block, *, solver="compatible", velocity="supported", fit_all_genes=False
         min_r2 = min_ratio = -np.inf
     status, reason = judge_genes(spliced, unspliced, gamma, r2, min_r2=min_r2, min_ratio=min_ratio)
 
-    noise = np.stack(
-        [
-            sampling_variances(block.unspliced, unspliced, block.around),
-            sampling_variances(block.spliced, spliced, block.around),
-        ],
-        axis=1,
-    )
-    table = np.full((len(status), len(COLUMNS)), np.nan)
+    wanted = np.flatnonzero(status == "ok")
+    solve = SOLVERS[solver].fitter(block, unspliced, spliced, gamma)
+    names = COLUMNS + SOLVERS[solver].COLUMNS
+    table = np.full((len(status), len(names)), np.nan)
     layers = np.full((len(LAYERS), *spliced.shape), np.nan, dtype=np.float32)
 
+    late_reason = np.full(len(status), "", dtype=object)
+
     def fit_gene(k):
-        fitted = _fit_gene(unspliced[k], spliced[k], block.around, noise[k], velocity)
-        if fitted is not None:
-            table[k], layers[:, k] = fitted
+        fitted = solve(k)
+        if isinstance(fitted, str):
+            late_reason[k] = fitted
+        else:
+            columns, layers[:, k] = _reported(fitted, velocity)
+            table[k] = [columns[name] for name in names]
 
     # threads, because the compiled parts of a fit let go of Python's lock and take nearly all of its time
-    wanted = np.flatnonzero(status == "ok")
     with ThreadPoolExecutor(get_num_threads()) as pool:
         for n_done, _ in enumerate(pool.map(fit_gene, wanted), start=1):
             if n_done % 100 == 0:
                 log.info("%d of %d genes", n_done, len(wanted))
-    columns = dict(zip(COLUMNS, table.T, strict=True))
+    columns = dict(zip(names, table.T, strict=True))
     fitted = np.isfinite(table).all(axis=1)
     late_status, late_reason = status_of(
-        (np.isnan(table[:, 0]), "fewer than three cells with both spliced and unspliced counts"),
+        *((late_reason == reason, reason) for reason in np.unique(late_reason) if reason),
         (~fitted, "the fit left no finite parameters"),
     )
     attempted = status == "ok"
@@ -139,37 +121,27 @@ def velocity_genes(genes, *, min_likelihood=0.001, min_r2=0.01):
     )
 
 
-def _fit_gene(unspliced, spliced, around, noise, form):
-    """Row of `COLUMNS` and one array (n_cells,) for each of `LAYERS`; None where too few cells have counts."""
-    gene = describe_gene(unspliced, spliced, around)
-    if gene is None:
-        return None
-    start = initial_parameters(gene)
-    fitted = minimise(gene, around, start.parameters)
-    parameters, accepted_time = fitted.accepted.parameters, fitted.accepted.assignment.time
-    likelihood, variance = likelihood_and_variance(gene, parameters, accepted_time, fitted.ratio)
-    time = neighborhood_means(accepted_time, around)
-    factor = alignment_factor(time, parameters[SWITCHING_TIME])
-    aligned, time = align(parameters, factor), time * factor
-    tau = fitted.current.assignment.tau * factor
-    velocities = fitted_velocity(gene, around, aligned, tau)
-    *supported, weight = supported_velocity(gene, aligned, time, noise, velocities)
-    if form != "fitted":
-        velocities = supported if form == "supported" else residual_velocity(gene, aligned, time)
-    row = (
-        aligned[ALPHA],
-        aligned[BETA] / aligned[SCALING],
-        aligned[GAMMA],
-        aligned[SWITCHING_TIME],
-        aligned[SCALING],
-        gene.std_u,
-        gene.std_s,
-        likelihood,
-        start.p_steady,
-        start.steady_u,
-        start.steady_s,
-        variance,
-        factor,
-        weight,
-    )
-    return row, (time, tau[ON], tau[OFF], *velocities)
+def _reported(fitted, form):
+    """Columns of a `Fitted` gene, by name, and one array (n_cells,) for each of `LAYERS`."""
+    parameters = fitted.parameters
+    *supported, weight = supported_velocity(fitted)
+    velocities = {
+        "fitted": fitted.velocity,
+        "residual": residual_velocity(fitted.gene, parameters, fitted.time),
+        "supported": supported,
+    }
+    columns = {
+        "fit_alpha": parameters[ALPHA],
+        "fit_beta": parameters[BETA] / parameters[SCALING],
+        "fit_gamma": parameters[GAMMA],
+        "fit_t_": parameters[SWITCHING_TIME],
+        "fit_scaling": parameters[SCALING],
+        "fit_std_u": fitted.gene.std_u,
+        "fit_std_s": fitted.gene.std_s,
+        "fit_likelihood": fitted.likelihood,
+        "fit_variance": fitted.variance,
+        "fit_alignment_scaling": fitted.factor,
+        "fit_support": weight,
+        **fitted.columns,
+    }
+    return columns, (fitted.time, fitted.tau[ON], fitted.tau[OFF], *velocities[form])

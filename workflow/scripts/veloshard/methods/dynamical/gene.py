@@ -7,6 +7,8 @@ from numba import njit
 
 # Positions in the array of parameters that all functions pass around.
 ALPHA, BETA, GAMMA, SWITCHING_TIME, SCALING = range(5)
+# Why a gene has no fit where `describe_gene` gives None.
+TOO_FEW = "fewer than three cells with both spliced and unspliced counts"
 
 
 class Gene(NamedTuple):
@@ -17,7 +19,8 @@ class Gene(NamedTuple):
     upper : (n_upper,) int64, those of them above a third of the maximum, on which the likelihood is taken.
     std_u, std_s : standard deviations over `fitted`; both 1 where one of them is 0.
     squares_s : sum of s^2 over `fitted`.
-    sums : (n_cells, 3), over each cell's neighborhood, of x = u / std_u, y = s / std_s and x^2 + y^2.
+    sums : (n_cells, 3), over each cell's neighborhood, of x = u / std_u, y = s / std_s and x^2 + y^2; None if not asked
+        for.
     """
 
     unspliced: np.ndarray
@@ -27,7 +30,7 @@ class Gene(NamedTuple):
     std_u: float
     std_s: float
     squares_s: float
-    sums: np.ndarray
+    sums: np.ndarray | None
 
 
 class Assignment(NamedTuple):
@@ -44,7 +47,28 @@ class Assignment(NamedTuple):
     error: float
 
 
-def describe_gene(unspliced, spliced, around):
+class Fitted(NamedTuple):
+    """What a solver found for a gene, its time stretched so that the whole process lasts `TOTAL_TIME`.
+
+    parameters : (5,).   factor : by which time was stretched.   likelihood, variance : see `likelihood_and_variance`.
+    time : (n_cells,).   tau : as of an `Assignment`.   place : u and s of each cell on the curve, (n_cells,) each, in
+    the units of the counts.   velocity : ds/dt and du/dt of the curve there, (n_cells,) each.
+    columns : numbers of the solver's own, by name.
+    """
+
+    gene: Gene
+    parameters: np.ndarray
+    factor: float
+    likelihood: float
+    variance: float
+    time: np.ndarray
+    tau: np.ndarray
+    place: tuple
+    velocity: tuple
+    columns: dict
+
+
+def describe_gene(unspliced, spliced, around=None):
     """`Gene` from its moments, (n_cells,) float32 each; None where fewer than three cells have both counts.
 
     Deviations and the squares of s are taken in single precision, as published fits have them: a cell with u = 0
@@ -71,7 +95,7 @@ def describe_gene(unspliced, spliced, around):
         float(std_u),
         float(std_s),
         float(np.sum(s**2, dtype=np.float64)),
-        neighborhood_sums(x, y.astype(np.float64), x**2 + y**2, around),
+        None if around is None else neighborhood_sums(x, y.astype(np.float64), x**2 + y**2, around),
     )
 
 

@@ -17,10 +17,10 @@ from veloshard.splicing import spliced_at
 
 # All genes' processes are stretched to this total time.
 TOTAL_TIME = 20.0
-# Where the data do not support the curve: gamma, a half-life of a twelfth of the total time, and the weight that the
-# fitted gamma/beta keeps.  Chosen by what came nearest to the truth (benchmarks/README.md).
+# Where the data do not support the curve: gamma, a half-life of a twelfth of the total time; and how sharply that is
+# judged.  Chosen by what came nearest to the truth (benchmarks/README.md).
 TYPICAL_GAMMA = 0.4
-LEAST_TRUST = 0.35
+SHARPNESS = 4
 # A cell whose best state is less likely than this is in none, and does not move.
 LEAST_LIKELY = 1e-6
 
@@ -98,44 +98,30 @@ def residual_velocity(gene, parameters, time):
     return beta * u - gamma * s, (production - beta * u) * parameters[SCALING]
 
 
-def support(gene, parameters, time, noise):
-    """How far the data support the fitted curve against a mere line u = k s, from 0 to 1; and that k.
-
-    noise : sampling variances of the moments of u and of s.
-
-    k is the ratio of all unspliced to all spliced counts.  Both are judged by their mean squared distance to the
-    cells, standardised: of the curve at each cell's time (n_cells,), and of the nearest point of the line, with half
-    the noise added, within which a curve cannot be told from a line.  The support is 1 / (1 + (curve / line)^4), the
-    posterior probability of the curve for 8 independent observations: neighbors share their counts, so that cells
-    are far fewer observations than they are many.
-    """
-    u, s = gene.unspliced, gene.spliced
-    slope = np.sum(u) / np.sum(s)
-    model_u, model_s = curve_at(time, parameters)
-    du, ds = (model_u * parameters[SCALING] - u) / gene.std_u, (model_s - s) / gene.std_s
-    from_curve = np.mean(du**2 + ds**2)
-    from_line = np.mean((u - slope * s) ** 2) / (gene.std_u**2 + (slope * gene.std_s) ** 2)
-    from_line += 0.5 * (noise[0] / gene.std_u**2 + noise[1] / gene.std_s**2)
-    return 1.0 / (1.0 + (from_curve / from_line) ** 4) if from_line > 0 else 0.0, slope
-
-
-def supported_velocity(gene, parameters, time, noise, fitted):
+def supported_velocity(fitted):
     """ds/dt and du/dt, two arrays (n_cells,), and the support: as much of the fit as the data bear out.
 
-    noise : sampling variances of the moments of u and of s.   fitted : the velocities of the fitted curve.
+    The support is that of the fitted curve against a mere line u = k s, k the ratio of all unspliced to all spliced
+    counts.  Both are judged by their mean squared distance to the cells, standardised: of the curve at each cell's
+    place, and of the line at its nearest point.  The support is 1 / (1 + (curve / line)^4), the posterior probability
+    of the curve for 8 independent observations: neighbors share their counts, so that cells are far fewer
+    observations than they are many.
 
-    With full support the velocity is rate (u - k s), k = gamma/beta and the rate, beta, as fitted, of abundances half
-    way between the curve's and the observed.  Without any, the abundances are the observed ones, k is nearer to the
-    line's and the rate is a typical gamma / k.  In between, k and rate are weighted geometric means.
+    With full support the velocity is the curve's, without any rate (u - k s) of the observed counts, where the rate is
+    a typical gamma / k.  In between it is the weighted mean of the curve's and of such a velocity with k and rate
+    between, as geometric means.
     """
-    weight, slope = support(gene, parameters, time, noise)
+    gene, parameters = fitted.gene, fitted.parameters
+    u, s = gene.unspliced, gene.spliced
+    slope = np.sum(u) / np.sum(s)
+    from_curve = np.mean(((fitted.place[0] - u) / gene.std_u) ** 2 + ((fitted.place[1] - s) / gene.std_s) ** 2)
+    from_line = np.mean((u - slope * s) ** 2) / (gene.std_u**2 + (slope * gene.std_s) ** 2)
+    weight = 1.0 / (1.0 + (from_curve / from_line) ** SHARPNESS) if from_line > 0 else 0.0
     # of unspliced counts in their own unit
     fitted_rate = parameters[BETA] / parameters[SCALING]
-    trust = LEAST_TRUST + (1.0 - LEAST_TRUST) * weight
-    ratio = (parameters[GAMMA] / fitted_rate) ** trust * slope ** (1.0 - trust)
+    ratio = (parameters[GAMMA] / fitted_rate) ** weight * slope ** (1.0 - weight)
     rate = fitted_rate**weight * (TYPICAL_GAMMA / ratio) ** (1.0 - weight)
-    half = 0.5 * weight
-    ds = rate * (half * fitted[0] / fitted_rate + (1.0 - half) * (gene.unspliced - ratio * gene.spliced))
+    ds = weight * (rate / fitted_rate) * fitted.velocity[0] + (1.0 - weight) * rate * (u - ratio * s)
     # a line knows nothing of transcription
-    du = half * (fitted[1] + residual_velocity(gene, parameters, time)[1])
-    return np.maximum(ds, -gene.spliced), np.maximum(du, -gene.unspliced), weight
+    du = weight * fitted.velocity[1]
+    return np.maximum(ds, -s), np.maximum(du, -u), weight
