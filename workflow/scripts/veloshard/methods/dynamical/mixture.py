@@ -280,7 +280,11 @@ def slopes_of(shape, units, places):
     for parameter in range(4):
         moved = shape.copy()
         moved[parameter] += 1e-6
-        slopes[parameter] = (trace(moved, units)[2] - places) * 1e6
+        elsewhere = trace(moved, units)[2]
+        for branch in range(2):
+            for axis in range(2):
+                for k in range(N_POINTS):
+                    slopes[parameter, branch, axis, k] = (elsewhere[branch, axis, k] - places[branch, axis, k]) * 1e6
     return slopes
 
 
@@ -487,8 +491,10 @@ def curvature(state, sample, counted, units, prior):
     for p in range(4):
         moved = state.copy()
         moved[p] += 1e-3
-        matrix[p] = (gradient - advance(moved, sample, counted, units, prior)[2]) / 1e-3
-    return 0.5 * (matrix + matrix.T)
+        elsewhere = advance(moved, sample, counted, units, prior)[2]
+        for q in range(4):
+            matrix[p, q] = (gradient[q] - elsewhere[q]) / 1e-3
+    return matrix
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
