@@ -41,19 +41,15 @@ def genes_of(options):
     genes = counts.var_names.get_indexer(prepared.var_names)
     cells = counts.obs_names.get_indexer(prepared.obs_names)
     lineage, time = known.lineage[cells], known.time[cells]
+    # known of genes that are switched on and off; the two fates have it in common
+    off = np.where(np.isfinite(known.switch_off), known.switch_off, 0.0)
+    time_on = np.max(off - np.where(off > 0, known.switch_on, 0.0), axis=0)
     logs = {
         "ratio": np.log(known.gamma * known.unspliced_capture / known.beta),
         "alpha": np.log(known.alpha),
         "beta": np.log(known.beta / known.unspliced_capture),
         "gamma": np.log(known.gamma),
-        # the length of the time on is known of genes that are switched on and off
-        "t_": np.log(
-            np.where(
-                known.kind == "up_down",
-                np.min(known.switch_off - known.switch_on, axis=0, initial=np.inf, where=np.isfinite(known.switch_off)),
-                np.nan,
-            )
-        ),
+        "t_": np.log(np.where(known.kind == "up_down", time_on, np.nan)),
     }
     rows = []
     for solver in SOLVERS:
