@@ -93,7 +93,12 @@ def test_ductal_cells_are_early_and_beta_cells_late(result, clock):
     assert time["Ductal"] < time["Ngn3 high EP"] < min(time["Pre-endocrine"], time["Beta"])
 
 
-@pytest.mark.parametrize("clock", ["latent_time", "velocity_pseudotime"])
-def test_beta_cells_are_later_than_those_they_come_from(results, clock):
-    time = results["dynamical"].obs.groupby("clusters", observed=True)[clock].median()
-    assert time["Pre-endocrine"] < time["Beta"]
+def test_beta_cells_are_later_than_those_they_come_from(results):
+    for name, clock in (
+        ("dynamical", "latent_time"),
+        ("dynamical", "velocity_pseudotime"),
+        # latent time of scVelo's solver and form has the two within 0.002 of each other
+        ("scvelo", "velocity_pseudotime"),
+    ):
+        time = results[name].obs.groupby("clusters", observed=True)[clock].median()
+        assert time["Pre-endocrine"] < time["Beta"], (name, clock)

@@ -14,7 +14,7 @@ from numba import get_num_threads
 from veloshard.contract import Fit, status_of
 from veloshard.methods.dynamical import compatible, converged
 from veloshard.methods.dynamical.assign import OFF, ON
-from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME
+from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME, describe_gene
 from veloshard.methods.dynamical.velocity import residual_velocity, supported_velocity
 from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
 from veloshard.moments import first_moments
@@ -69,7 +69,8 @@ def fit(block, *, solver="converged", velocity="supported", fit_all_genes=False,
     late_reason = np.full(len(status), "", dtype=object)
 
     def fit_gene(k):
-        fitted = solve(k)
+        gene = describe_gene(unspliced[k], spliced[k], block.around)
+        fitted = "fewer than three cells with both spliced and unspliced counts" if gene is None else solve(gene, k)
         if isinstance(fitted, str):
             late_reason[k] = fitted
         else:

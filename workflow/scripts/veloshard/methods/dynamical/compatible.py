@@ -1,13 +1,6 @@
 """The solver `compatible`: the stages of Bergen et al. (2020) as scVelo 0.3 runs them, to reproduce published fits."""
 
-from veloshard.methods.dynamical.gene import (
-    SCALING,
-    SWITCHING_TIME,
-    TOO_FEW,
-    Fitted,
-    describe_gene,
-    neighborhood_means,
-)
+from veloshard.methods.dynamical.gene import SCALING, SWITCHING_TIME, Fitted, neighborhood_means
 from veloshard.methods.dynamical.initial import initial_parameters
 from veloshard.methods.dynamical.loss import curve_at, likelihood_and_variance
 from veloshard.methods.dynamical.optimise import minimise
@@ -17,16 +10,11 @@ COLUMNS = ("fit_pval_steady", "fit_steady_u", "fit_steady_s")
 
 
 def fitter(block, unspliced, spliced, steady):
-    """Function of a gene's number that fits it: its `Fitted`, or the reason why there is none.
+    """Function of a `Gene` and its number that fits it: its `Fitted`, or the reason why there is none.
 
-    unspliced, spliced : (n_genes, n_cells) float32, moments.   steady : the steady-state ratios, not used.
+    None of what is given of all genes is used but the neighborhoods: the solver knows a gene from its cells alone.
     """
-
-    def fit_gene(k):
-        gene = describe_gene(unspliced[k], spliced[k], block.around)
-        return TOO_FEW if gene is None else _fit(gene, block.around)
-
-    return fit_gene
+    return lambda gene, k: _fit(gene, block.around)
 
 
 def _fit(gene, around):
@@ -40,14 +28,14 @@ def _fit(gene, around):
     tau = found.current.assignment.tau * factor
     u, s = curve_at(time, aligned)
     return Fitted(
-        gene,
-        aligned,
-        factor,
-        likelihood,
-        variance,
-        time,
-        tau,
-        (u * aligned[SCALING], s),
-        fitted_velocity(gene, around, aligned, tau),
-        dict(zip(COLUMNS, (start.p_steady, start.steady_u, start.steady_s), strict=True)),
+        gene=gene,
+        parameters=aligned,
+        factor=factor,
+        likelihood=likelihood,
+        variance=variance,
+        time=time,
+        tau=tau,
+        place=(u * aligned[SCALING], s),
+        velocity=fitted_velocity(gene, around, aligned, tau),
+        columns=dict(zip(COLUMNS, (start.p_steady, start.steady_u, start.steady_s), strict=True)),
     )

@@ -12,9 +12,7 @@ from veloshard.methods.dynamical.gene import (
     GAMMA,
     SCALING,
     SWITCHING_TIME,
-    TOO_FEW,
     Fitted,
-    describe_gene,
     neighborhood_means,
 )
 from veloshard.methods.dynamical.loss import likelihood_and_variance
@@ -76,7 +74,7 @@ COLUMNS = (
 
 
 def fitter(block, unspliced, spliced, steady):
-    """Function of a gene's number that fits it: its `Fitted`, or the reason why there is none.
+    """Function of a `Gene` and its number that fits it: its `Fitted`, or the reason why there is none.
 
     unspliced, spliced : (n_genes, n_cells) float32, moments.   steady : (n_genes,), the steady-state ratios.
     """
@@ -86,14 +84,13 @@ def fitter(block, unspliced, spliced, steady):
     ]
     repeats = len(block.around.indices) / spliced.shape[1]
 
-    def fit_gene(k):
-        gene = describe_gene(unspliced[k], spliced[k], block.around)
+    def fit_gene(gene, k):
         units = (noise[0][k], noise[1][k])
         # the most expressed cells may have no unspliced counts
         slope = steady[k] if steady[k] > 0 else unspliced[k].sum() / spliced[k].sum()
         slope_prior = (math.log(slope), SLOPE_PRECISION)
         prior = mixture.Prior(RATIO_PRIOR, SWITCH_PRIOR, slope_prior, repeats)
-        return TOO_FEW if gene is None else _fit(gene, block.around, units, prior)
+        return _fit(gene, block.around, units, prior)
 
     return fit_gene
 
@@ -116,7 +113,7 @@ def _fit(gene, around, units, prior):
     total = mixture.duration(state, sample, counted, units, TRAVELLED / N_POINTS)
     shape = state[:LOG_NOISE]
     if not (np.isfinite(state).all() and 0 < total < math.inf):
-        return "no finite fit was found"
+        return "the fit left no finite parameters"
 
     parameters = np.empty(5)
     parameters[ALPHA], parameters[BETA], parameters[GAMMA] = math.exp(shape[LOG_S]), 1.0, math.exp(shape[LOG_RATIO])
@@ -128,16 +125,16 @@ def _fit(gene, around, units, prior):
     aligned, time = align(parameters, factor), neighborhood_means(assigned.time, around) * factor
     likelihood, variance = likelihood_and_variance(gene, aligned, time, math.nan)
     return Fitted(
-        gene,
-        aligned,
-        factor,
-        likelihood,
-        variance,
-        time,
-        assigned.tau * factor,
-        (located.u, located.s),
-        tuple(np.where(located.moves, slope, 0.0) for slope in slopes),
-        {
+        gene=gene,
+        parameters=aligned,
+        factor=factor,
+        likelihood=likelihood,
+        variance=variance,
+        time=time,
+        tau=assigned.tau * factor,
+        place=(located.u, located.s),
+        velocity=tuple(np.where(located.moves, slope, 0.0) for slope in slopes),
+        columns={
             "fit_noise": math.exp(state[LOG_NOISE]),
             "fit_iterations": float(turns),
             "fit_gradient": float(np.linalg.norm(gradient)),

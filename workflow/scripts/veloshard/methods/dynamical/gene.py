@@ -7,8 +7,6 @@ from numba import njit
 
 # Positions in the array of parameters that all functions pass around.
 ALPHA, BETA, GAMMA, SWITCHING_TIME, SCALING = range(5)
-# Why a gene has no fit where `describe_gene` gives None.
-TOO_FEW = "fewer than three cells with both spliced and unspliced counts"
 
 
 class Gene(NamedTuple):
