@@ -12,6 +12,8 @@ from anndata import AnnData, read_h5ad
 from counted import made_up
 from scipy import sparse
 from veloshard import contract, methods, preprocess, store
+from veloshard.moments import neighborhood
+from veloshard.neighbors import connectivity_weights
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -75,6 +77,15 @@ def test_prepared_data_come_back_as_they_were(prepared_path, prepared):
         assert block.names.tolist() == written.var_names[genes].tolist()
         for layer in ("spliced", "unspliced"):
             assert (getattr(block, layer) != written.layers[layer][:, genes]).nnz == 0
+
+
+@pytest.mark.parametrize("cells_at_once", [1, 7, 10**6])
+def test_a_block_does_not_depend_on_how_many_cells_are_read_at_once(prepared_path, prepared, cells_at_once):
+    expected = neighborhood(connectivity_weights(prepared.connectivities))
+    block, _ = store.load_block(prepared_path, "2-of-3", cells_at_once=cells_at_once)
+    for found, part in zip(block.around, expected, strict=True):
+        assert found.dtype == part.dtype
+        np.testing.assert_array_equal(found, part)
 
 
 def test_the_fingerprint_tells_other_data(prepared_path, prepared, tmp_path):

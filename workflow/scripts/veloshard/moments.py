@@ -20,10 +20,13 @@ class Neighborhood(NamedTuple):
     weights: np.ndarray
 
 
-def neighborhood(weights):
-    """`Neighborhood` of a SciPy CSR matrix whose rows each sum to one."""
+def neighborhood(*blocks):
+    """`Neighborhood` of SciPy CSR matrices whose rows each sum to one, and follow each other from matrix to matrix."""
+    sizes = np.concatenate([np.diff(block.indptr) for block in blocks])
     return Neighborhood(
-        weights.indptr.astype(np.uint32), weights.indices.astype(np.uint32), weights.data.astype(np.float32)
+        np.append(0, np.cumsum(sizes)).astype(np.uint32),
+        np.concatenate([block.indices for block in blocks], dtype=np.uint32, casting="unsafe"),
+        np.concatenate([block.data for block in blocks], dtype=np.float32),
     )
 
 

@@ -19,6 +19,8 @@ from veloshard.errors import InputError
 from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 
+CELLS_AT_ONCE = 1 << 14  # rows of a neighbour graph that are read together: some 10 MB
+
 
 class Prepared(NamedTuple):
     """What `prepared.h5ad` holds beside its counts.
@@ -52,17 +54,26 @@ def load_prepared(path):
         )
 
 
-def load_block(path, item="1-of-1"):
-    """`contract.GeneBlock` of one gene shard of `prepared.h5ad`, and the file's fingerprint."""
+def load_block(path, item="1-of-1", *, cells_at_once=CELLS_AT_ONCE):
+    """`contract.GeneBlock` of one gene shard of `prepared.h5ad`, and the file's fingerprint.
+
+    The neighbour graph is read a block of cells at a time; of how many changes the memory and nothing else.
+    """
     with h5py.File(path) as file:
         names = _names(file["var"])
         start, stop = shard_bounds(item, len(names))
-        weights = connectivity_weights(_read_sparse(file["obsp/connectivities"]))
+        graph = file["obsp/connectivities"]
+        n_cells = graph.attrs["shape"][0]
         block = contract.GeneBlock(
             names[start:stop],
             _read_columns(file["layers/spliced"], start, stop),
             _read_columns(file["layers/unspliced"], start, stop),
-            neighborhood(weights),
+            neighborhood(
+                *(
+                    connectivity_weights(_read_rows(graph, first, min(first + cells_at_once, n_cells)), first)
+                    for first in range(0, n_cells, cells_at_once)
+                )
+            ),
         )
         return block, _text(file["uns/prepare/fingerprint"])
 
@@ -284,12 +295,23 @@ def load_json(path):
 
 def _read_columns(group, start, stop):
     """Columns start to stop of a CSC matrix on disk."""
-    if group.attrs["encoding-type"] != "csc_matrix":
-        raise ValueError(f"{group.name} is a {group.attrs['encoding-type']}, not readable by gene")
+    return sparse.csc_matrix(_read_slices(group, "csc_matrix", start, stop), (group.attrs["shape"][0], stop - start))
+
+
+def _read_rows(group, start, stop):
+    """Rows start to stop of a CSR matrix on disk."""
+    return sparse.csr_matrix(_read_slices(group, "csr_matrix", start, stop), (stop - start, group.attrs["shape"][1]))
+
+
+def _read_slices(group, encoding, start, stop):
+    """Data, indices and indptr of some of a matrix's columns or rows, whichever it is compressed by."""
+    if group.attrs["encoding-type"] != encoding:
+        raise ValueError(
+            f"{group.name} is a {group.attrs['encoding-type']}, not a {encoding}, and cannot be read in parts"
+        )
     indptr = group["indptr"][start : stop + 1].astype(np.int64)
     first, last = (indptr[0], indptr[-1]) if len(indptr) else (0, 0)
-    part = (group["data"][first:last], group["indices"][first:last], indptr - first)
-    return sparse.csc_matrix(part, shape=(group.attrs["shape"][0], stop - start))
+    return group["data"][first:last], group["indices"][first:last], indptr - first
 
 
 def _read_sparse(group):
