@@ -4,6 +4,9 @@ PYTHON ?= python3
 # pyenv hides the versions that are not selected; where there is no pyenv the variable does nothing.
 PYTHON312 ?= env PYENV_VERSION=3.12 python3.12
 CORES ?= all
+# `make CONFIG=my.yaml`, `make report CONFIG=my.yaml`: another config than the demo's
+CONFIG ?= config/config.yaml
+snakemake = .venv/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
 
 # Nothing of the user's own Python may shadow what is pinned.
 export PYTHONNOUSERSITE := 1
@@ -19,10 +22,17 @@ cellrank := $(if $(shell $(PYTHON312) -c 'print("found")' 2>/dev/null),.envs/cel
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test test-all test-peers lint format lock bench clean help
+.PHONY: demo report image test test-all test-peers test-cluster test-deployment lint format lock bench clean help
 
 demo: $(core) ## set up and run the demo (the default)
-	.venv/bin/snakemake --cores $(CORES)
+	$(snakemake)
+
+report: $(core) ## write results/report.html of a finished run
+	$(snakemake) --forcerun tabulate_run --quiet rules -- all results/run.html
+	$(snakemake) --report results/report.html -- all results/run.html
+
+image: ## build the container image veloshard with podman or docker
+	envs/image.sh
 
 test: $(core) ## set up and run the fast tests
 	.venv/bin/pytest
@@ -32,6 +42,15 @@ test-all: $(core) $(scvelo) $(cellrank) ## run every test, slow ones and other p
 
 test-peers: $(core) $(scvelo) $(cellrank) ## open our results in scVelo and CellRank
 	.venv/bin/pytest -m peers
+
+test-cluster: $(core) ## run the workflow on a Slurm that is started for it (root, Debian)
+	@command -v slurmctld >/dev/null || PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null || \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } >/dev/null || \
+	echo "Slurm cannot be installed here"
+	.venv/bin/pytest -m cluster
+
+test-deployment: $(core) ## run the workflow in the image (`make image`), install all locks
+	.venv/bin/pytest -m deployment
 
 lint: $(core) ## check the form of Python and Snakemake code
 	.venv/bin/ruff check

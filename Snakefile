@@ -13,7 +13,7 @@ if "datasets" not in config:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/options.smk"
-include: "workflow/rules/memory.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/compile.smk"
@@ -21,6 +21,15 @@ include: "workflow/rules/fit.smk"
 include: "workflow/rules/graph.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+# of `--sdm apptainer` only; `--sdm conda` takes the environment that each rule names
+container: config["container"]
+
+
+onstart:
+    tell_disk()
 
 
 rule all:

@@ -14,7 +14,10 @@ SNAKEFILE = ROOT / "Snakefile"
 
 @pytest.fixture(scope="session")
 def small_config():
-    """Function that returns a config of its own: a small dataset and all methods, split into several shards."""
+    """Function that returns a config of its own: a small dataset and all methods, split into several shards.
+
+    changes : options to set, None to leave out.
+    """
 
     def config(**changes):
         small = {
@@ -32,21 +35,24 @@ def small_config():
             # small pictures are drawn as others are, in less time
             "figures": {"panel_size": 2, "dpi": 50, "n_genes": 2},
         }
-        return copy.deepcopy(small) | changes
+        return {key: value for key, value in (copy.deepcopy(small) | changes).items() if value is not None}
 
     return config
 
 
 @pytest.fixture(scope="session")
 def run_workflow():
-    """Function that runs Snakemake with a config in a folder; returns the finished process."""
+    """Function that runs Snakemake with a config in a folder; returns the finished process.
 
-    def run(config, folder, *arguments):
+    snakefile : of a copy of the workflow, if not of this one.
+    """
+
+    def run(config, folder, *arguments, snakefile=SNAKEFILE):
         configfile = folder / "config.yaml"
         # what one run compiles, all others find
         config = {"compiled": str(ROOT / ".compiled")} | config
         configfile.write_text(yaml.safe_dump(config), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", SNAKEFILE, "--directory", folder]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--directory", folder]
         command += ["--configfile", configfile, "--cores", "2", "--nocolor", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 

@@ -9,7 +9,18 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "workflow/scripts/veloshard"
 
 # the rooms that know AnnData, tables and files
-FILES = {"store", "readers", "ingest", "options", "preprocess", "quality", "selection", "assemble", "figures"}
+FILES = {
+    "store",
+    "readers",
+    "ingest",
+    "options",
+    "preprocess",
+    "quality",
+    "selection",
+    "assemble",
+    "figures",
+    "provenance",
+}
 # what any room may use
 COMMON = {"errors"}
 KERNELS = {"splicing", "elementary"}

@@ -2,12 +2,19 @@
 
 import re
 import shutil
+from pathlib import Path
 
+import h5py
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 FIT = {"fit_genes", "merge_fits"}
 GRAPH = {"build_graph", "merge_graphs"}
 ENDS = {"assemble_result", "draw_figure"}
+AFTER_GRAPH = {"project_velocity", "order_cells"} | ENDS
+AFTER_FIT = GRAPH | {"score_confidence"} | AFTER_GRAPH
+ALL = {"ingest_counts", "check_options", "prepare_data", "summarize_quality", "embed_cells"} | FIT | AFTER_FIT
 
 
 def planned_rules(process):
@@ -41,6 +48,97 @@ def test_nothing_to_do_after_a_run(plan):
 
 def test_a_look_of_figures_redraws_them_only(plan, small_config):
     assert plan(figures=small_config()["figures"] | {"font_size": 7}) == {"draw_figure"}
+
+
+def test_another_solver_fits_again_and_does_all_after(small_config, plan):
+    assert plan(methods=small_config()["methods"] | {"dynamical": {"solver": "compatible"}}) == {
+        "compile_fit",
+        *FIT,
+        *AFTER_FIT,
+    }
+
+
+@pytest.mark.parametrize("split", [{"shards": 5}, {"shards": None, "genes_per_shard": 7}])
+def test_another_split_of_the_genes_fits_again(plan, split):
+    # that it gives the same bits: test_same_bits.py
+    assert plan(**split) == FIT | AFTER_FIT
+
+
+def test_interim_shards_are_gone_after_a_run(small_run):
+    assert not [path for path in small_run.rglob("*.h5") if "shards" in path.parent.name]
+
+
+@pytest.fixture
+def copied(tmp_path, small_run, small_config, run_workflow):
+    """Function that changes a file of a copy of the workflow by a function, and says what its rules would run then."""
+    for name in ("Snakefile", "workflow", "envs"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, tmp_path / name)
+
+    def changed(name, change):
+        change(tmp_path / "workflow/scripts/veloshard" / name)
+        process = run_workflow(small_config(), small_run.parent, "--dry-run", snakefile=tmp_path / "Snakefile")
+        return planned_rules(process), process.stdout
+
+    return changed
+
+
+def edit(path):
+    path.write_text(path.read_text() + "\n\nNEW = 1\n", encoding="utf-8")
+
+
+def comment(path):
+    path.write_text(path.read_text() + "\n\n# a comment\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [Path.touch, comment])
+def test_a_touched_or_commented_kernel_reruns_nothing(copied, change):
+    assert copied("methods/dynamical/mixture.py", change)[0] == set()
+
+
+def test_an_edited_kernel_fits_what_uses_it(copied):
+    planned, said = copied("methods/dynamical/mixture.py", edit)
+    assert planned == {"compile_fit", *FIT, *AFTER_FIT}
+    assert "output: results/demo/steady_state" not in said
+
+
+def test_an_edited_figure_is_drawn_again(copied):
+    planned, said = copied("figures/grid.py", edit)
+    assert planned == {"draw_figure"}
+    assert "output: results/demo/steady_state/figures/stream" not in said
+
+
+@pytest.fixture(scope="module")
+def two_sources(small_run, small_config, run_workflow, tmp_path_factory):
+    """Folder and config of a finished run on two files of counts."""
+    folder = tmp_path_factory.mktemp("sources")
+    for name in ("a", "b"):
+        shutil.copy(small_run / "demo/counts.h5ad", folder / f"{name}.h5ad")
+    config = small_config(
+        datasets={name: {"source": f"{name}.h5ad", "clusters": "clusters"} for name in ("a", "b")},
+        methods={"steady_state": {}},
+        figures={"draw": ["grid"], "dpi": 50},
+        shards=1,
+    )
+    process = run_workflow(config, folder)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return folder, config
+
+
+def test_a_touched_source_reruns_nothing(two_sources, run_workflow):
+    folder, config = two_sources
+    (folder / "a.h5ad").touch()
+    assert planned_rules(run_workflow(config, folder, "--dry-run")) == set()
+
+
+def test_another_count_reruns_all_of_its_dataset_and_nothing_else(two_sources, run_workflow):
+    folder, config = two_sources
+    with h5py.File(folder / "b.h5ad", "r+") as file:
+        file["layers/spliced/data"][0] += 1
+    process = run_workflow(config, folder, "--dry-run")
+    # the number of cells tells into how many jobs the graph is split: those are planned when it is known
+    assert planned_rules(process) == ALL - {"build_graph"}
+    assert "output: results/a/" not in process.stdout
 
 
 def test_another_root_orders_the_cells_again_and_fits_nothing(plan):

@@ -14,11 +14,14 @@ def results(folder):
     }
 
 
-@pytest.mark.parametrize(("shards", "cells_per_shard", "threads"), [(1, 1000, 2), (7, 60, 1)])
+@pytest.mark.parametrize(
+    ("split", "cells_per_shard", "threads"),
+    [({"shards": 1}, 1000, 2), ({"shards": None, "genes_per_shard": 9}, 60, 1)],
+)
 def test_results_do_not_depend_on_shards_and_threads(
-    small_run, small_config, run_workflow, tmp_path, shards, cells_per_shard, threads
+    small_run, small_config, run_workflow, tmp_path, split, cells_per_shard, threads
 ):
-    config = small_config(shards=shards, graph={"cells_per_shard": cells_per_shard})
+    config = small_config(**split, graph={"cells_per_shard": cells_per_shard})
     set_threads = [f"{rule}={threads}" for rule in THREADED]
     process = run_workflow(config, tmp_path, "--set-threads", *set_threads)
     assert process.returncode == 0, process.stdout + process.stderr

@@ -14,12 +14,14 @@ rule project_velocity:
         "results/benchmarks/{dataset}/{method}/project_velocity.jsonl"
     params:
         code=code_of("project_velocity"),
+    group:
+        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=analysis_memory,
-        runtime=60,
+        runtime=analysis_time,
     script:
         "../scripts/project_velocity.py"
 
@@ -37,12 +39,14 @@ rule score_confidence:
         "results/benchmarks/{dataset}/{method}/score_confidence.jsonl"
     params:
         code=code_of("score_confidence"),
+    group:
+        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=confidence_memory,
-        runtime=60,
+        runtime=layers_time,
     script:
         "../scripts/score_confidence.py"
 
@@ -63,12 +67,14 @@ rule order_cells:
         code=code_of("order_cells"),
         clusters=clusters_of,
         root=root_of,
+    group:
+        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=order_memory,
-        runtime=120,
+        runtime=analysis_time,
     script:
         "../scripts/order_cells.py"
 
@@ -96,11 +102,13 @@ rule assemble_result:
         code=code_of("assemble_result"),
         clusters=clusters_of,
         options=reported_options,
+    group:
+        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=analysis_memory,
-        runtime=60,
+        runtime=layers_time,
     script:
         "../scripts/assemble_result.py"

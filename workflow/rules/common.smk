@@ -15,8 +15,9 @@ from jsonschema.exceptions import best_match
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
-SCRIPTS = Path(workflow.basedir) / "workflow/scripts"
+WORKFLOW = Path(workflow.current_basedir).parent  # that of this file: another's, who uses ours as a module, has its own
+SCHEMA = WORKFLOW / "schemas/config.schema.yaml"
+SCRIPTS = WORKFLOW / "scripts"
 
 
 def name_methods(config):
@@ -51,6 +52,8 @@ def explain(error):
     if error.validator == "oneOf":
         ways = " or ".join(way["required"][0] for way in error.validator_value)
         return f"give {ways}, and not both"
+    if error.validator == "not":
+        return f"give {' or '.join(error.validator_value['required'])}, and not both"
     if error.validator == "pattern":
         return f"{error.instance!r} is not of the form {error.validator_value}"
     return error.message
@@ -68,11 +71,8 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, config["datasets"])),
     method="|".join(map(re.escape, config["methods"])),
     figure="|".join(config["figures"]["draw"]),
+    genes=r"\d+-of-\d+",
     cells=r"\d+-of-\d+",
-
-
-scattergather:
-    genes=config["shards"],
 
 
 def imported_files(path):
@@ -93,15 +93,13 @@ def imported_files(path):
 
 
 @functools.cache
-def code_of(script, *modules):
-    """Hash of all library code that a script runs, so that an edit reruns what it touches; comments aside.
+def code_of(*names):
+    """Hash of all library code that some scripts run, so that an edit reruns what it touches; comments aside.
 
-    modules : files of the library that the script loads by name, without suffix.
+    names : scripts, and modules of the library that they load by name, seen from their folder and without suffix.
     """
-    files = imported_files(SCRIPTS / f"{script}.py")
-    for module in modules:
-        place = SCRIPTS / "veloshard" / module
-        files |= imported_files(place.with_suffix(".py")) | imported_files(place / "__init__.py")
+    places = [SCRIPTS / name for name in names]
+    files = set().union(*(imported_files(p.with_suffix(".py")) | imported_files(p / "__init__.py") for p in places))
     code = hashlib.sha256()
     for path in sorted(files):
         code.update(ast.dump(ast.parse(path.read_text())).encode())

@@ -7,10 +7,12 @@ rule compile_fit:
     log:
         "logs/compiled/fit/{method}.log",
     benchmark:
-        "results/benchmarks/compiled/fit/{method}.jsonl"
+        "results/benchmarks/compile_fit/{method}.jsonl"
     params:
         code=fit_code,
         options=method_options,
+    group:
+        "compile"
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -27,9 +29,11 @@ rule compile_graph:
     log:
         "logs/compiled/graph.log",
     benchmark:
-        "results/benchmarks/compiled/graph.jsonl"
+        "results/benchmarks/compile_graph.jsonl"
     params:
         code=code_of("build_graph"),
+    group:
+        "compile"
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -6,7 +6,12 @@ rule draw_figure:
         result="results/{dataset}/{method}/velocity.h5ad",
         sizes="results/{dataset}/sizes.json",
     output:
-        png="results/{dataset}/{method}/figures/{figure}.png",
+        png=report(
+            "results/{dataset}/{method}/figures/{figure}.png",
+            category="{dataset}",
+            subcategory="{method}",
+            labels={"figure": "{figure}"},
+        ),
         pdf="results/{dataset}/{method}/figures/{figure}.pdf",
     log:
         "logs/{dataset}/{method}/draw_figure/{figure}.log",
@@ -16,11 +21,13 @@ rule draw_figure:
         code=figure_code,
         options=figure_options,
         style=figure_style,
+    group:
+        "figures"
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=annotations_memory,
-        runtime=20,
+        runtime=annotations_time,
     script:
         "../scripts/draw_figure.py"

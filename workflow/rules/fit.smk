@@ -7,20 +7,20 @@ rule fit_genes:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
     output:
-        "results/{dataset}/{method}/shards/{scatteritem}.h5",
+        temp("results/{dataset}/{method}/shards/{genes}.h5"),
     log:
-        "logs/{dataset}/{method}/fit_genes/{scatteritem}.log",
+        "logs/{dataset}/{method}/fit_genes/{genes}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/fit_genes/{scatteritem}.jsonl"
+        "results/benchmarks/{dataset}/{method}/fit_genes/{genes}.jsonl"
     params:
         code=fit_code,
         options=method_options,
     conda:
         "../../envs/core.yaml"
-    threads: 1
+    threads: fit_threads
     resources:
         mem_mb=fit_memory,
-        runtime=240,
+        runtime=fit_time,
     script:
         "../scripts/fit_genes.py"
 
@@ -29,7 +29,7 @@ rule merge_fits:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
-        shards=gather.genes("results/{{dataset}}/{{method}}/shards/{scatteritem}.h5"),
+        shards=fit_shards,
     output:
         "results/{dataset}/{method}/fit.h5",
     log:
@@ -44,6 +44,6 @@ rule merge_fits:
     threads: 1
     resources:
         mem_mb=merge_memory,
-        runtime=30,
+        runtime=layers_time,
     script:
         "../scripts/merge_fits.py"

@@ -8,20 +8,20 @@ rule build_graph:
         sizes="results/{dataset}/sizes.json",
         fit="results/{dataset}/{method}/fit.h5",
     output:
-        "results/{dataset}/{method}/graph_shards/{cells}.h5",
+        temp("results/{dataset}/{method}/graph_shards/{cells}.h5"),
     log:
         "logs/{dataset}/{method}/build_graph/{cells}.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/build_graph/{cells}.jsonl"
     params:
-        code=code_of("build_graph"),
+        code=code_of("build_graph", "merge_graphs"),
         sqrt_transform=stabilizes_variance,
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=graph_memory,
-        runtime=120,
+        runtime=graph_time,
     script:
         "../scripts/build_graph.py"
 
@@ -37,12 +37,15 @@ rule merge_graphs:
     benchmark:
         "results/benchmarks/{dataset}/{method}/merge_graphs.jsonl"
     params:
-        code=code_of("merge_graphs"),
+        code=code_of("build_graph", "merge_graphs"),
+        sqrt_transform=stabilizes_variance,
+    group:
+        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=merged_graph_memory,
-        runtime=30,
+        runtime=analysis_time,
     script:
         "../scripts/merge_graphs.py"

@@ -25,20 +25,22 @@ rule ingest_counts:
     input:
         source=source_of,
     output:
-        "results/{dataset}/counts.h5ad",
+        counts="results/{dataset}/counts.h5ad",
+        sizes="results/{dataset}/ingested.json",
     log:
         "logs/{dataset}/ingest_counts.log",
     benchmark:
         "results/benchmarks/{dataset}/ingest_counts.jsonl"
     params:
         code=code_of("ingest_counts"),
+        content=content_of_source,
         options=ingest_options,
     conda:
         "../../envs/core.yaml"
     threads: 1
     resources:
         mem_mb=ingest_memory,
-        runtime=60,
+        runtime=ingest_time,
     script:
         "../scripts/ingest_counts.py"
 
@@ -48,6 +50,7 @@ rule ingest_counts:
 rule check_options:
     input:
         counts="results/{dataset}/counts.h5ad",
+        sizes="results/{dataset}/ingested.json",
     output:
         "results/{dataset}/checked.json",
     log:

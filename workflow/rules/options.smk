@@ -31,7 +31,26 @@ def source_of(wildcards):
             f"dataset {wildcards.dataset!r}: there is no file {options['source']!r} (seen from {Path.cwd()}). "
             f"Set datasets.{wildcards.dataset}.source."
         )
-    return options["source"]
+    # what counts is the content, see below: a file that was touched or copied is no reason to begin again
+    return ancient(options["source"])
+
+
+def content_of_source(wildcards):
+    """Hash of the file that a dataset's counts are read from, '' where a rule of ours makes it.
+
+    It is computed anew only where size or time of the file are others than when it was read.
+    """
+    options = dataset_options(wildcards)
+    if "simulate" in options:
+        return ""
+    path, record = Path(options["source"]), Path(f"results/{wildcards.dataset}/ingested.json")
+    seen = path.stat()
+    if record.exists():
+        source = json.loads(record.read_text())["source"]
+        if (source["size"], source["mtime_ns"]) == (seen.st_size, seen.st_mtime_ns):
+            return source["sha256"]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def ingest_options(wildcards):
@@ -64,7 +83,7 @@ def clusters_of(wildcards):
 
 def fit_code(wildcards):
     """Hash of the code that fits by this method."""
-    return code_of("fit_genes", f"methods/{method_options(wildcards)['method']}")
+    return code_of("fit_genes", "merge_fits", f"veloshard/methods/{method_options(wildcards)['method']}")
 
 
 def stabilizes_variance(wildcards):
@@ -73,12 +92,29 @@ def stabilizes_variance(wildcards):
     return method_options(wildcards)["method"] == "stochastic" if chosen == "auto" else chosen
 
 
+def prepared_sizes(wildcards):
+    """Sizes of a dataset; where it is not yet prepared, Snakemake asks again when it is."""
+    return json.loads(Path(checkpoints.prepare_data.get(dataset=wildcards.dataset).output.sizes).read_text())
+
+
+def shard_files(wildcards, folder, n_shards):
+    """Files of all shards of a result."""
+    place = f"results/{wildcards.dataset}/{wildcards.method}/{folder}"
+    return [f"{place}/{number}-of-{n_shards}.h5" for number in range(1, n_shards + 1)]
+
+
+def fit_shards(wildcards):
+    """Gene shards of a result: as many as the config says, or as its dataset's number of genes asks for."""
+    n_shards = config["shards"]
+    if "genes_per_shard" in config:
+        n_shards = -(-prepared_sizes(wildcards)["n_genes"] // config["genes_per_shard"])
+    return shard_files(wildcards, "shards", n_shards)
+
+
 def graph_shards(wildcards):
     """Graph shards of a result: as many as its dataset's number of cells asks for."""
-    sizes = json.loads(Path(checkpoints.prepare_data.get(dataset=wildcards.dataset).output.sizes).read_text())
-    n_shards = -(-sizes["n_cells"] // config["graph"]["cells_per_shard"])
-    folder = f"results/{wildcards.dataset}/{wildcards.method}/graph_shards"
-    return [f"{folder}/{number}-of-{n_shards}.h5" for number in range(1, n_shards + 1)]
+    n_shards = -(-prepared_sizes(wildcards)["n_cells"] // config["graph"]["cells_per_shard"])
+    return shard_files(wildcards, "graph_shards", n_shards)
 
 
 def root_of(wildcards):
@@ -111,4 +147,4 @@ def figure_style(wildcards):
 
 def figure_code(wildcards):
     """Hash of the code that draws this figure."""
-    return code_of("draw_figure", f"figures/{wildcards.figure}")
+    return code_of("draw_figure", f"veloshard/figures/{wildcards.figure}")

@@ -5,6 +5,7 @@
 checkpoint prepare_data:
     input:
         counts="results/{dataset}/counts.h5ad",
+        sizes="results/{dataset}/ingested.json",
     output:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
@@ -20,7 +21,7 @@ checkpoint prepare_data:
     threads: 1
     resources:
         mem_mb=prepare_memory,
-        runtime=120,
+        runtime=prepare_time,
     script:
         "../scripts/prepare_data.py"
 
@@ -43,7 +44,7 @@ rule embed_cells:
     threads: 1
     resources:
         mem_mb=embedding_memory,
-        runtime=120,
+        runtime=embedding_time,
     script:
         "../scripts/embed_cells.py"
 
@@ -67,6 +68,6 @@ rule summarize_quality:
     threads: 1
     resources:
         mem_mb=annotations_memory,
-        runtime=20,
+        runtime=annotations_time,
     script:
         "../scripts/summarize_quality.py"

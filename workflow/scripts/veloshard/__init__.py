@@ -5,4 +5,6 @@ Imports go down only: files (store, readers, preprocess, assemble) > arrays (met
 
 from veloshard import compiled
 
+__version__ = "0.1.0"
+
 compiled.use_folder()

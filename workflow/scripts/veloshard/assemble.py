@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from veloshard import store
+from veloshard import __version__, store
 from veloshard.figures.style import Style, clusters_of
 from veloshard.graph import split_signs
 from veloshard.moments import first_moments
@@ -93,7 +93,7 @@ def velocity_result(prepared, *, genes, cells, graph, self_transition, places, a
         "source": {key: ingested[key] for key in ("source", "format", "sha256")},
         "prepared_sha256": summary["fingerprint"],
         "options": json.dumps(options, sort_keys=True),
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "versions": {"veloshard": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}},
         "warnings": np.array(warnings, dtype=str),
         "left_out": summary["left_out"],
     }

@@ -34,8 +34,10 @@ def start(job):
 
 
 def report_failure(kind, error, traceback):
-    """Say what went wrong: wrong input in its own words, anything else with the traceback."""
+    """Say what went wrong: wrong input and a full disk in words, anything else with the traceback."""
     if issubclass(kind, InputError):
         log.error("%s", error)
+    elif issubclass(kind, OSError) and "errno = 28" in f"{error} errno = {error.errno}":
+        log.error("no space is left on the device: free some and run again, finished results stay (%s)", error)
     else:
         log.error("%s", error, exc_info=(kind, error, traceback))

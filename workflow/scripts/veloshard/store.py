@@ -46,7 +46,7 @@ def load_prepared(path):
     """`Prepared` of a file written by `prepare`."""
     with h5py.File(path) as file:
         return Prepared(
-            fingerprint=_text(file["uns/prepare/fingerprint"]),
+            fingerprint=text(file["uns/prepare/fingerprint"]),
             genes=_names(file["var"]),
             cells=_names(file["obs"]),
             distances=_read_sparse(file["obsp/distances"]),
@@ -75,7 +75,7 @@ def load_block(path, item="1-of-1", *, cells_at_once=CELLS_AT_ONCE):
                 )
             ),
         )
-        return block, _text(file["uns/prepare/fingerprint"])
+        return block, text(file["uns/prepare/fingerprint"])
 
 
 def save_prepared(path, prepared):
@@ -104,14 +104,16 @@ def _fingerprint(prepared):
     return digest.hexdigest()
 
 
-def sizes(prepared):
-    """How large a prepared dataset is: what the memory of later jobs is computed from."""
-    return {
-        "n_cells": prepared.n_obs,
-        "n_genes": prepared.n_vars,
-        "n_edges": prepared.obsp["connectivities"].nnz + prepared.n_obs,
-        "n_counts": prepared.layers["spliced"].nnz + prepared.layers["unspliced"].nnz,
+def sizes(dataset):
+    """How large a dataset is, with the edges of its graph if it has one: the memory of later jobs follows from it."""
+    found = {
+        "n_cells": dataset.n_obs,
+        "n_genes": dataset.n_vars,
+        "n_counts": dataset.layers["spliced"].nnz + dataset.layers["unspliced"].nnz,
     }
+    if "connectivities" in dataset.obsp:
+        found["n_edges"] = dataset.obsp["connectivities"].nnz + dataset.n_obs
+    return found
 
 
 def load_moments(path, mask, layer="spliced"):
@@ -335,14 +337,14 @@ def _write_table(group, columns):
 
 def _load_table(path, group):
     with h5py.File(path) as file:
-        return {name: _text(column) for name, column in file[group].items()}
+        return {name: text(column) for name, column in file[group].items()}
 
 
 def _names(group):
-    return _text(group[group.attrs["_index"]])
+    return text(group[group.attrs["_index"]])
 
 
-def _text(dataset):
+def text(dataset):
     """A dataset's values, as str where they are text."""
     values = dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]
     return values.astype(str) if isinstance(values, np.ndarray) and values.dtype == object else values

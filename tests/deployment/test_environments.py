@@ -1,0 +1,62 @@
+"""Each lock installs into an empty environment and all that it holds imports; and so does Snakemake's way to conda."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.deployment
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
+# imports every package that is installed, by the names that its files say
+IMPORT_ALL = """
+import importlib, importlib.metadata as metadata, sys
+names = {name for name, packages in metadata.packages_distributions().items() if set(packages) & set(sys.argv[1:])}
+for name in sorted(names):
+    importlib.import_module(name)
+print(len(names))
+"""
+
+
+def pins(environment):
+    """The Python of an environment, and the packages that its yaml pins, as name and version."""
+    dependencies = yaml.safe_load(environment.read_text())["dependencies"]
+    python = next(part.split("=")[1] for part in dependencies if isinstance(part, str) and part.startswith("python="))
+    packages = next(part["pip"] for part in dependencies if isinstance(part, dict))
+    return python, dict(pin.split("==") for pin in packages)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
+def test_a_lock_installs_into_an_empty_environment_and_imports(environment, tmp_path):
+    version, packages = pins(environment)
+    # pyenv hides the versions that are not selected
+    make = [f"python{version}", "-m", "venv", tmp_path / "env"]
+    if subprocess.run(make, capture_output=True, env={**os.environ, "PYENV_VERSION": version}).returncode:
+        pytest.skip(f"no Python {version} here")
+    python = tmp_path / "env/bin/python"
+    lock = environment.with_suffix(".lock")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock], check=True)
+    process = subprocess.run([python, "-W", "ignore", "-c", IMPORT_ALL, *packages], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout.split()[-1]) >= len(packages) - 1
+
+
+def test_snakemake_makes_the_environment_of_the_rules_by_a_stand_in_for_conda(
+    with_standin, small_config, small_run, tmp_path
+):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config()))
+    fit = "results/demo/dynamical/fit.h5"
+    process = subprocess.run(
+        [
+            sys.executable, "-m", "snakemake", fit, "--sdm", "conda", "--snakefile", ROOT / "Snakefile",
+            "--directory", tmp_path, "--configfile", "config.yaml", "--cores", "2",
+        ],
+        cwd=tmp_path, env=with_standin("conda"), capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "Activating conda environment" in process.stdout + process.stderr
+    assert (tmp_path / fit).read_bytes() == (small_run / "demo/dynamical/fit.h5").read_bytes()

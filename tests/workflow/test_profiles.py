@@ -1,0 +1,80 @@
+"""The profiles say what they should, and those for other schedulers reach the program that submits."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SUBMITTERS = {"sge": "qsub", "lsf": "bsub", "pbs": "qsub"}
+# says an id as the real one does, and runs the job script that comes last at once
+STANDIN = """#!/bin/bash
+printf '%s\\n' "$*" >> {record}
+for script; do :; done
+echo "{answer}"
+"$script" > /dev/null 2>&1 &
+"""
+
+
+def profile(name):
+    place = ROOT / ("slurm" if name == "slurm" else f"profiles/{name}")
+    return place, yaml.safe_load((place / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", ["slurm", *SUBMITTERS])
+def test_a_cluster_profile_retries_and_goes_on(name):
+    _, options = profile(name)
+    assert options["retries"] >= 1
+    assert options["keep-going"]
+    assert options["rerun-incomplete"]
+    assert options["cores"]
+    assert options["default-resources"]["mem_mb"] >= 500
+    assert not any("array" in option for option in options)
+    if name == "slurm":
+        assert options["slurm-no-requeue"]
+
+
+def test_no_rule_retries_by_itself():
+    # each of a cluster's jobs would do so again
+    assert not [path for path in (ROOT / "workflow/rules").glob("*.smk") if "retries:" in path.read_text()]
+
+
+def test_the_profile_of_one_machine_runs(small_config, tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config()))
+    place, _ = profile("node")
+    process = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--profile", place, "--snakefile", ROOT / "Snakefile", "--dry-run",
+         "--configfile", "config.yaml"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("name", SUBMITTERS)
+def test_jobs_reach_other_schedulers_with_their_resources(name, small_config, tmp_path):
+    place, _ = profile(name)
+    answer = "Job <17> is submitted to queue <normal>." if name == "lsf" else "17"
+    submitter = tmp_path / "bin" / SUBMITTERS[name]
+    submitter.parent.mkdir()
+    submitter.write_text(STANDIN.format(record=tmp_path / "record", answer=answer))
+    submitter.chmod(0o755)
+    config = small_config(methods={"steady_state": {}}, shards=1) | {"compiled": str(ROOT / ".compiled")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    counts = "results/demo/ingested.json"
+    process = subprocess.run(
+        [sys.executable, "-m", "snakemake", counts, "--profile", place, "--snakefile", ROOT / "Snakefile",
+         "--latency-wait", "10", "--configfile", "config.yaml"],
+        cwd=tmp_path, env={**os.environ, "PATH": f"{submitter.parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert (tmp_path / counts).exists()
+    asked = (tmp_path / "record").read_text().splitlines()
+    assert len(asked) == 2  # the simulation, and its ingestion
+    for line in asked:
+        assert "mem" in line or "-M" in line
+        assert "{" not in line
+    assert "external jobid '17'" in process.stdout + process.stderr

@@ -1,0 +1,207 @@
+"""Memory, time and processors of each rule, from the size of what it will hold and the attempt; disk of a whole run."""
+
+import math
+import shutil
+
+
+def sizes_of(input):
+    """Numbers of cells, genes, counts and, once a dataset is prepared, edges: from the small file beside its data."""
+    return json.loads(Path(input.sizes).read_text())
+
+
+def megabytes(n_bytes, attempt):
+    """Memory to ask for: the data, what Python and its libraries take, Snakemake's own in a cluster job; more each time."""
+    return int((700 + 1.2 * n_bytes / 1e6) * 1.5 ** (attempt - 1))
+
+
+def minutes(seconds, attempt):
+    """Time to ask for: ten times what a core of 2023 needs, ten minutes at least; more after each failure."""
+    return math.ceil((10 + 10 * seconds / 60) * attempt)
+
+
+def size_of_source(source):
+    """Bytes of a file, or of all files in a folder."""
+    path = Path(source)
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def genes_in_shard(wildcards, sizes):
+    """Genes of the largest shard of the split that a wildcard like 2-of-5 speaks of."""
+    return -(-sizes["n_genes"] // int(wildcards.genes.split("-of-")[1]))
+
+
+def cells_in_shard(wildcards, sizes):
+    """Cells of the largest shard of the split that a wildcard like 2-of-5 speaks of."""
+    return -(-sizes["n_cells"] // int(wildcards.cells.split("-of-")[1]))
+
+
+def edges_of_graph(n_edges):
+    """Edges of the velocity graph of neighbours and their neighbours, which is at most this much denser."""
+    return 30 * n_edges
+
+
+def simulation_memory(wildcards, attempt):
+    """Dense matrices of the truth, a handful at a time."""
+    options = simulation_options(wildcards)
+    return megabytes(100 * options["n_cells"] * options["n_genes"], attempt)
+
+
+def ingest_memory(wildcards, input, attempt):
+    """Both layers and a copy of each, of a file that may be compressed."""
+    return megabytes(10 * size_of_source(input.source), attempt)
+
+
+def ingest_time(wildcards, input, attempt):
+    """Reading, checking and hashing a file that may be compressed."""
+    return minutes(size_of_source(input.source) / 5e6, attempt)
+
+
+def check_memory(wildcards, input, attempt):
+    """Annotations of the cells and genes."""
+    sizes = sizes_of(input)
+    return megabytes(2000 * (sizes["n_cells"] + sizes["n_genes"]), attempt)
+
+
+def prepare_memory(wildcards, input, attempt):
+    """Several copies of the counts; the neighbour search adds a block of distances."""
+    return megabytes(120 * sizes_of(input)["n_counts"] + 1e9, attempt)
+
+
+def prepare_time(wildcards, input, attempt):
+    """An exact search for neighbours compares all pairs of cells."""
+    sizes = sizes_of(input)
+    return minutes(1e-6 * sizes["n_counts"] + 3e-8 * sizes["n_cells"] ** 2, attempt)
+
+
+def embedding_memory(wildcards, input, attempt):
+    """The prepared data, and the neighbour graph a few times over."""
+    sizes = sizes_of(input)
+    return megabytes(24 * sizes["n_counts"] + 100 * sizes["n_edges"], attempt)
+
+
+def embedding_time(wildcards, input, attempt):
+    """A UMAP, some 200 turns over all edges."""
+    return minutes(2e-3 * sizes_of(input)["n_cells"], attempt)
+
+
+def annotations_memory(wildcards, input, attempt):
+    """Annotations and embeddings of the cells."""
+    return megabytes(2000 * sizes_of(input)["n_cells"], attempt)
+
+
+def annotations_time(wildcards, input, attempt):
+    """Tables and figures of the cells."""
+    return minutes(1e-3 * sizes_of(input)["n_cells"], attempt)
+
+
+def fit_memory(wildcards, input, attempt):
+    """Moments and layers of the shard's genes, and the neighbour graph."""
+    sizes = sizes_of(input)
+    # two moments, five layers and working copies of single precision; indices and weights of an edge
+    return megabytes(40 * sizes["n_cells"] * genes_in_shard(wildcards, sizes) + 40 * sizes["n_edges"], attempt)
+
+
+def fit_seconds(wildcards, sizes):
+    """The slowest solver's time for the shard on one core."""
+    return 5e-6 * sizes["n_cells"] * genes_in_shard(wildcards, sizes)
+
+
+def fit_threads(wildcards, input):
+    """A core for each two minutes of work, four at most; one until the sizes are known."""
+    if not Path(input.sizes).exists():
+        return 1
+    return max(1, min(4, round(fit_seconds(wildcards, sizes_of(input)) / 120)))
+
+
+def fit_time(wildcards, input, attempt):
+    """That of one core: however many there are."""
+    return minutes(fit_seconds(wildcards, sizes_of(input)), attempt)
+
+
+def merge_memory(wildcards, input, attempt):
+    """The largest shard, and the tables of all genes."""
+    sizes = sizes_of(input)
+    return megabytes(25 * sizes["n_cells"] * -(-sizes["n_genes"] // len(input.shards)) + 40 * sizes["n_edges"], attempt)
+
+
+def layers_time(wildcards, input, attempt):
+    """Reading and writing all layers of a fit."""
+    sizes = sizes_of(input)
+    return minutes(1e-6 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def graph_memory(wildcards, input, attempt):
+    """Moments of all cells twice, and edges to neighbours of neighbours."""
+    sizes = sizes_of(input)
+    edges = edges_of_graph(sizes["n_edges"]) * cells_in_shard(wildcards, sizes) / sizes["n_cells"]
+    return megabytes(12 * sizes["n_cells"] * sizes["n_genes"] + 12 * edges, attempt)
+
+
+def graph_time(wildcards, input, attempt):
+    """A cosine over the genes for each edge of the shard; moments of all cells."""
+    sizes = sizes_of(input)
+    edges = edges_of_graph(sizes["n_edges"]) * cells_in_shard(wildcards, sizes) / sizes["n_cells"]
+    return minutes((5e-10 * edges + 1e-7 * sizes["n_cells"]) * sizes["n_genes"], attempt)
+
+
+def merged_graph_memory(wildcards, input, attempt):
+    """All edges, and what is made of them."""
+    return megabytes(30 * edges_of_graph(sizes_of(input)["n_edges"]), attempt)
+
+
+def analysis_memory(wildcards, input, attempt):
+    """The velocity graph several times over, as transition matrices."""
+    return megabytes(60 * edges_of_graph(sizes_of(input)["n_edges"]), attempt)
+
+
+def analysis_time(wildcards, input, attempt):
+    """Solvers and powers of transition matrices."""
+    return minutes(2e-6 * edges_of_graph(sizes_of(input)["n_edges"]), attempt)
+
+
+def confidence_memory(wildcards, input, attempt):
+    """Velocities of all cells, twice."""
+    sizes = sizes_of(input)
+    return megabytes(10 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def order_memory(wildcards, input, attempt):
+    """The velocity graph several times over, and the gene-wise times of all cells."""
+    sizes = sizes_of(input)
+    return megabytes(60 * edges_of_graph(sizes["n_edges"]) + 24 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def shape_of_source(options):
+    """Cells and genes of a dataset before any are left out."""
+    if "simulate" in options:
+        return options["simulate"]["n_cells"], options["simulate"]["n_genes"]
+    import h5py  # not for the jobs, which read these files again
+
+    with h5py.File(options["source"]) as file:
+        return tuple(file[table][file[table].attrs["_index"]].shape[0] for table in ("obs", "var"))
+
+
+def disk_of_dataset(options):
+    """Bytes that all results of a dataset will take, shards that are there for a while included; roughly."""
+    n_cells, n_genes = shape_of_source(options)
+    n_genes = min(n_genes, config["preprocess"]["n_top_genes"])
+    # counts and what is kept of them: a fifth of all entries, twice 8 bytes
+    counts, graph, figures = 3.2 * n_cells * n_genes, 6400 * n_cells, 2e7
+    total = 2 * counts
+    for method in config["methods"].values():
+        n_layers = 5 if method["method"] == "dynamical" else 1
+        total += 4 * n_cells * n_genes * (3 * n_layers + 2) + counts + graph + figures
+    return total
+
+
+def tell_disk():
+    """Say before the first job how much space a run from nothing takes, and warn where there is less."""
+    total = sum(disk_of_dataset(options) for options in config["datasets"].values())
+    free = shutil.disk_usage(Path.cwd()).free
+    logger.info(
+        f"Results of {len(config['datasets'])} datasets x {len(config['methods'])} methods take about "
+        f"{total / 1e9:.1f} GB in all; {free / 1e9:.1f} GB are free."
+    )
+    if total > free:
+        logger.warning("That may be too little space. Jobs that find none fail, and a rerun goes on from there.")
