@@ -6,6 +6,7 @@ PYTHON312 ?= env PYENV_VERSION=3.12 python3.12
 CORES ?= all
 # `make CONFIG=my.yaml`, `make report CONFIG=my.yaml`: another config than the demo's
 CONFIG ?= config/config.yaml
+REPORT ?= results/report.html
 snakemake = .venv/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
 
 # Nothing of the user's own Python may shadow what is pinned.
@@ -29,7 +30,7 @@ demo: $(core) ## set up and run the demo (the default)
 
 report: $(core) ## write results/report.html of a finished run
 	$(snakemake) --forcerun tabulate_run --quiet rules -- all results/run.html
-	$(snakemake) --report results/report.html -- all results/run.html
+	$(snakemake) --report $(REPORT) -- all results/run.html
 
 image: ## build the container image veloshard with podman or docker
 	envs/image.sh

@@ -46,8 +46,8 @@ def content_of_source(wildcards):
     path, record = Path(options["source"]), Path(f"results/{wildcards.dataset}/ingested.json")
     seen = path.stat()
     if record.exists():
-        source = json.loads(record.read_text())["source"]
-        if (source["size"], source["mtime_ns"]) == (seen.st_size, seen.st_mtime_ns):
+        source = json.loads(record.read_text()).get("source", {})
+        if (source.get("size"), source.get("mtime_ns")) == (seen.st_size, seen.st_mtime_ns):
             return source["sha256"]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
