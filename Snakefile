@@ -12,6 +12,12 @@ if "datasets" not in config:
 
 
 include: "workflow/rules/common.smk"
+
+
+# for the rules that follow, under `--sdm apptainer`; under `--sdm conda` each has an environment
+container: config["container"]
+
+
 include: "workflow/rules/options.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/ingest.smk"
@@ -22,10 +28,6 @@ include: "workflow/rules/graph.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
-
-
-# of `--sdm apptainer` only; `--sdm conda` takes the environment that each rule names
-container: config["container"]
 
 
 onstart:
