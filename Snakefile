@@ -6,7 +6,7 @@ min_version("9.0")
 
 # only where no other config was given: Snakemake merges a --configfile into this one key by key, and the demo's
 # dataset would come along
-if "datasets" not in config:
+if not {"datasets", "samples"} & config.keys():
 
     configfile: "config/config.yaml"
 

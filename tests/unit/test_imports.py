@@ -10,17 +10,9 @@ LIBRARY = ROOT / "workflow/scripts/veloshard"
 
 # the rooms that know AnnData, tables and files
 FILES = {
-    "store",
-    "readers",
-    "ingest",
-    "options",
-    "preprocess",
-    "quality",
-    "selection",
-    "assemble",
-    "figures",
-    "provenance",
-}
+    "store", "readers", "samples", "annotations", "ingest", "options", "preprocess", "quality", "selection", "assemble",
+    "figures", "provenance",
+}  # fmt: skip
 # what any room may use
 COMMON = {"errors"}
 KERNELS = {"splicing", "elementary"}

@@ -8,7 +8,7 @@ from counted import made_up
 from scipy import sparse
 from veloshard.errors import InputError
 from veloshard.ingest import ingest
-from veloshard.readers import LAYERS
+from veloshard.readers.common import LAYERS
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def test_the_record_tells_where_the_counts_are_from(source):
         "counts": "integer",
         "n_cells": 40,
         "n_genes": 12,
+        "duplicate_cells": 0,
     }
 
 

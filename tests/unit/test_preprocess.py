@@ -9,7 +9,7 @@ from counted import made_up
 from scipy import sparse
 from veloshard import preprocess
 from veloshard.errors import InputError
-from veloshard.readers import LAYERS
+from veloshard.readers.common import LAYERS
 
 SHARED = Path(__file__).parents[3] / "shared"
 REFERENCE = SHARED / "reference" / "scvelo_0.3.4_pancreas_dynamical.csv"

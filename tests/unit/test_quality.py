@@ -22,7 +22,23 @@ def prepared(labels, spliced, unspliced, genes):
         index=[f"cell{i}" for i in range(len(labels))],
     )
     record = {"left_out": {"empty_cells": np.int64(3)}, "warnings": np.array([], dtype=str)}
-    return AnnData(obs=obs, uns={"ingest": {"warnings": np.array([], dtype=str)}, "prepare": record})
+    ingested = {"warnings": np.array([], dtype=str), "duplicate_cells": 0, "n_cells": len(obs), "counts": "integer"}
+    return AnnData(obs=obs, uns={"ingest": ingested, "prepare": record})
+
+
+def test_the_verdict_names_what_is_unusual():
+    cells = prepared(["a"] * 4, [600, 700, 800, 900], [200] * 4, [300] * 4)
+    assert quality.quality_control(cells)["verdict"] == "usual"
+    cells.uns["ingest"] |= {"duplicate_cells": 2, "counts": "non-integer"}
+    found = quality.quality_control(cells, min_genes=400)
+    unusual = [check["name"] for check in found["checks"] if not check["holds"]]
+    assert unusual == ["median genes of a cell", "cells with the counts of another", "counts are whole numbers"]
+    assert all(name in found["verdict"] for name in unusual)
+
+
+def test_swapped_layers_are_guessed():
+    cells = prepared(["a"] * 3, [200, 250, 150], [800] * 3, [300] * 3)
+    assert "perhaps swapped" in quality.quality_control(cells)["warnings"][0]
 
 
 def test_metrics_count_what_each_cell_holds():

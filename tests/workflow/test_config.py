@@ -27,7 +27,7 @@ def wrong(*path, value):
         (wrong("shards", value=0), ["shards", "less than the minimum of 1"]),
         (wrong("shards", value="four"), ["shards", "'four'", "integer"]),
         (wrong("figures", "draw", value=["streem"]), ["figures.draw.0", "did you mean 'stream'?"]),
-        (wrong("datasets", "other", value={"clusters": "x"}), ["datasets.other", "source or simulate"]),
+        (wrong("datasets", "other", value={"clusters": "x"}), ["datasets.other", "source or samples or simulate"]),
         (wrong("datasets", "a b", value={"simulate": {}}), ["'a b'"]),
         (wrong("datasets", value={}), ["datasets"]),
         (wrong("datasets", "other", value={"source": "nowhere.h5ad"}), ["'other'", "no file 'nowhere.h5ad'"]),

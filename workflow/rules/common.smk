@@ -1,6 +1,7 @@
 """What the rules share: the checked config, wildcards, and hashes of the code that they run."""
 
 import ast
+import csv
 import difflib
 import functools
 import hashlib
@@ -17,6 +18,7 @@ from snakemake.utils import validate
 
 WORKFLOW = Path(workflow.current_basedir).parent  # that of this file: another's, who uses ours as a module, has its own
 SCHEMA = WORKFLOW / "schemas/config.schema.yaml"
+SAMPLES_SCHEMA = WORKFLOW / "schemas/samples.schema.yaml"
 SCRIPTS = WORKFLOW / "scripts"
 
 
@@ -27,6 +29,50 @@ def name_methods(config):
         return config
     entries = {name: {"method": name, **(entry or {})} for name, entry in entries.items()}
     return {**config, "methods": entries}
+
+
+def add_samples(config):
+    """The config with the datasets of its table of samples, and with `defaults` in each dataset."""
+    defaults, datasets = config.get("defaults", {}), config.get("datasets", {})
+    if not isinstance(defaults, dict) or not isinstance(datasets, dict):
+        return config
+    named = dict(datasets)
+    for place, row in read_samples(config["samples"]) if "samples" in config else ():
+        options = named[row["dataset"]] = dict(named.get(row["dataset"]) or {})
+        if row.get("annotations"):
+            asked = options.get("annotations", defaults.get("annotations", {}))
+            options["annotations"] = {**asked, "source": row["annotations"]}
+        if not row.get("sample"):
+            if {"source", "samples"} & options.keys():
+                raise WorkflowError(f"{place}: dataset {row['dataset']!r} has several rows; name the sample of each.")
+            options["source"] = row["source"]
+            continue
+        options["samples"] = dict(options.get("samples", {}))
+        if row["sample"] in options["samples"]:
+            raise WorkflowError(f"{place}: sample {row['sample']!r} of dataset {row['dataset']!r} is there twice.")
+        options["samples"][row["sample"]] = row["source"]
+    named = {name: {**defaults, **options} if isinstance(options, dict) else options for name, options in named.items()}
+    return {**config, "datasets": named}
+
+
+def read_samples(path):
+    """Rows of a table of samples, each with its place in the file; WorkflowError for what is wrong in one."""
+    with SAMPLES_SCHEMA.open() as file:
+        schema = yaml.safe_load(file)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [(reader.line_num, row) for reader in [csv.DictReader(file, delimiter="\t")] for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise WorkflowError(f"Config, samples: {path} cannot be read ({error}).") from None
+    if not rows:
+        raise WorkflowError(f"{path} has no rows. It needs the columns dataset and source, separated by tabs.")
+    for number, row in rows:
+        given = {column: value for column, value in row.items() if value}
+        error = best_match(Draft202012Validator(schema).iter_errors(given))
+        if error:
+            column = "".join(f", {part}" for part in error.absolute_path)
+            raise WorkflowError(f"{path}, line {number}{column}: {explain(error)}")
+    return [(f"{path}, line {number}", row) for number, row in rows]
 
 
 def check_config(config):
@@ -51,7 +97,9 @@ def explain(error):
         return f"{wrong!r} is unknown; {guess}"
     if error.validator == "oneOf":
         ways = " or ".join(way["required"][0] for way in error.validator_value)
-        return f"give {ways}, and not both"
+        return f"give {ways}, and only one of them"
+    if error.validator == "anyOf":
+        return f"give {' or '.join(way['required'][0] for way in error.validator_value)}"
     if error.validator == "not":
         return f"give {' or '.join(error.validator_value['required'])}, and not both"
     if error.validator == "pattern":
@@ -59,7 +107,7 @@ def explain(error):
     return error.message
 
 
-config.update(name_methods(config))
+config.update(name_methods(add_samples(config)))
 check_config(config)
 validate(config, SCHEMA)  # fills in the defaults
 

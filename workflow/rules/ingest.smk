@@ -23,7 +23,7 @@ rule simulate_counts:
 
 rule ingest_counts:
     input:
-        source=source_of,
+        source=input_of_ingest,
     output:
         counts="results/{dataset}/counts.h5ad",
         sizes="results/{dataset}/ingested.json",
@@ -33,6 +33,8 @@ rule ingest_counts:
         "results/benchmarks/{dataset}/ingest_counts.jsonl"
     params:
         code=code_of("ingest_counts"),
+        source=source_of,
+        files=files_of_source,
         content=content_of_source,
         options=ingest_options,
     conda:

@@ -22,40 +22,77 @@ def simulation_options(wildcards):
 
 
 def source_of(wildcards):
-    """Where a dataset's counts are read from."""
+    """Where a dataset's counts are read from: a path, or paths by the names of its samples."""
     options = dataset_options(wildcards)
     if "simulate" in options:
         return f"results/{wildcards.dataset}/simulated.h5ad"
-    if not Path(options["source"]).exists():
-        raise WorkflowError(
-            f"dataset {wildcards.dataset!r}: there is no file {options['source']!r} (seen from {Path.cwd()}). "
-            f"Set datasets.{wildcards.dataset}.source."
-        )
+    return options.get("samples") or options["source"]
+
+
+def read_by(wildcards):
+    """Paths of all that a dataset is read from, with the option that names each."""
+    options, key = dataset_options(wildcards), f"datasets.{wildcards.dataset}"
+    source = source_of(wildcards)
+    paths = {f"{key}.samples.{name}": path for name, path in source.items()} if isinstance(source, dict) else {}
+    paths = paths or {f"{key}.source": source}
+    if "annotations" in options:
+        paths[f"{key}.annotations.source"] = options["annotations"]["source"]
+    return paths
+
+
+def input_of_ingest(wildcards):
+    """Files and folders that a dataset is read from; WorkflowError if one is not there."""
+    if "simulate" in dataset_options(wildcards):
+        return [source_of(wildcards)]
+    for key, path in read_by(wildcards).items():
+        if not Path(path).exists():
+            raise WorkflowError(
+                f"dataset {wildcards.dataset!r}: there is no file {path!r} (seen from {Path.cwd()}). Set {key}."
+            )
     # what counts is the content, see below: a file that was touched or copied is no reason to begin again
-    return ancient(options["source"])
+    return ancient(list(read_by(wildcards).values()))
+
+
+def files_of_source(wildcards):
+    """All files that a dataset may be read from, those in folders too; none where a rule of ours makes it."""
+    if "simulate" in dataset_options(wildcards):
+        return []
+    files = []
+    for path in map(Path, read_by(wildcards).values()):
+        found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        is_zarr = path.suffix == ".zarr"
+        files += [str(file) for file in found if file == path or (file.is_file() and (is_zarr or is_of_counts(file)))]
+    return files
+
+
+def is_of_counts(file):
+    """Whether a file in a folder can be a matrix or go with one: alignments beside it can not."""
+    return {".mtx", ".tsv", ".txt", ".json"} & set(file.suffixes[-2:]) != set()
 
 
 def content_of_source(wildcards):
-    """Hash of the file that a dataset's counts are read from, '' where a rule of ours makes it.
+    """Hash of the files that a dataset is read from, '' where a rule of ours makes it.
 
-    It is computed anew only where size or time of the file are others than when it was read.
+    It is computed anew only where size or time of a file are others than when it was read.
     """
-    options = dataset_options(wildcards)
-    if "simulate" in options:
+    files, record = files_of_source(wildcards), Path(f"results/{wildcards.dataset}/ingested.json")
+    if not files:
         return ""
-    path, record = Path(options["source"]), Path(f"results/{wildcards.dataset}/ingested.json")
-    seen = path.stat()
     if record.exists():
         source = json.loads(record.read_text()).get("source", {})
-        if (source.get("size"), source.get("mtime_ns")) == (seen.st_size, seen.st_mtime_ns):
+        if source.get("files") == [[Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]:
             return source["sha256"]
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digests = []
+    for file in files:
+        with open(file, "rb") as opened:
+            digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
+    return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def ingest_options(wildcards):
     """Options of a dataset by which its source is read."""
-    return chosen_options(wildcards, "layers", "pca", "neighbors")
+    options = chosen_options(wildcards, "format", "layers", "join", "annotations", "pca", "neighbors")
+    return {**options, **config["ingest"]}
 
 
 def asked_options(wildcards):

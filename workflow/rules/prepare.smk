@@ -63,6 +63,7 @@ rule summarize_quality:
     params:
         code=code_of("summarize_quality"),
         clusters=clusters_of,
+        thresholds=config["quality"],
     conda:
         "../../envs/core.yaml"
     threads: 1

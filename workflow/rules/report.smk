@@ -4,6 +4,7 @@
 rule tabulate_run:
     input:
         results=expand("results/{dataset}/{method}/velocity.h5ad", dataset=config["datasets"], method=config["methods"]),
+        quality=expand("results/{dataset}/qc.json", dataset=config["datasets"]),
     output:
         report("results/run.html", category="Run", labels={"table": "provenance, times and memory"}),
     log:

@@ -19,11 +19,9 @@ def minutes(seconds, attempt):
     return math.ceil((10 + 10 * seconds / 60) * attempt)
 
 
-def size_of_source(source):
-    """Bytes of a file, or of all files in a folder."""
-    path = Path(source)
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def size_of_source(wildcards, input):
+    """Bytes of all files that a dataset is read from."""
+    return sum(Path(file).stat().st_size for file in files_of_source(wildcards) or input.source)
 
 
 def genes_in_shard(wildcards, sizes):
@@ -49,12 +47,12 @@ def simulation_memory(wildcards, attempt):
 
 def ingest_memory(wildcards, input, attempt):
     """Both layers and a copy of each, of a file that may be compressed."""
-    return megabytes(10 * size_of_source(input.source), attempt)
+    return megabytes(10 * size_of_source(wildcards, input), attempt)
 
 
 def ingest_time(wildcards, input, attempt):
     """Reading, checking and hashing a file that may be compressed."""
-    return minutes(size_of_source(input.source) / 5e6, attempt)
+    return minutes(size_of_source(wildcards, input) / 2e6, attempt)
 
 
 def check_memory(wildcards, input, attempt):
@@ -173,18 +171,26 @@ def order_memory(wildcards, input, attempt):
 
 
 def shape_of_source(options):
-    """Cells and genes of a dataset before any are left out."""
+    """Cells and genes of a dataset before any are left out, None where that cannot be told at a glance."""
     if "simulate" in options:
         return options["simulate"]["n_cells"], options["simulate"]["n_genes"]
     import h5py  # not for the jobs, which read these files again
 
-    with h5py.File(options["source"]) as file:
-        return tuple(file[table][file[table].attrs["_index"]].shape[0] for table in ("obs", "var"))
+    try:
+        with h5py.File(options["source"]) as file:
+            return tuple(file[table][file[table].attrs["_index"]].shape[0] for table in ("obs", "var"))
+    except (KeyError, OSError, TypeError):
+        return None
 
 
 def disk_of_dataset(options):
     """Bytes that all results of a dataset will take, shards that are there for a while included; roughly."""
-    n_cells, n_genes = shape_of_source(options)
+    shape = shape_of_source(options)
+    if shape is None:
+        paths = map(Path, options.get("samples", {"": options.get("source")}).values())
+        n_bytes = sum(file.stat().st_size for path in paths for file in [path, *path.rglob("*")] if file.is_file())
+        return 10 * n_bytes * len(config["methods"])
+    n_cells, n_genes = shape
     n_genes = min(n_genes, config["preprocess"]["n_top_genes"])
     # counts and what is kept of them: a fifth of all entries, twice 8 bytes
     counts, graph, figures = 3.2 * n_cells * n_genes, 6400 * n_cells, 2e7

@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from veloshard import provenance, runtime
+from veloshard import provenance, runtime, store
 
 runtime.start(snakemake)
-page = provenance.page(snakemake.input.results, Path(snakemake.params.benchmarks))
+quality = {Path(path).parent.name: store.load_json(path) for path in snakemake.input.quality}
+page = provenance.page(snakemake.input.results, quality, Path(snakemake.params.benchmarks))
 Path(snakemake.output[0]).write_text(page, encoding="utf-8")

@@ -8,36 +8,61 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from veloshard import annotations as second_file
+from veloshard import readers
 from veloshard.errors import InputError, choices
-from veloshard.readers import LAYERS, h5ad
+from veloshard.readers.common import LAYERS
+from veloshard.samples import combine
 
 log = logging.getLogger(__name__)
 
 
-def ingest(source, *, dataset, layers=None, pca=None, neighbors=False):
+def ingest(
+    source,
+    *,
+    dataset,
+    format=None,
+    layers=None,
+    join="intersection",
+    annotations=None,
+    min_matched=0.9,
+    pca=None,
+    neighbors=False,
+    sha256=None,
+):
     """Read the counts of a dataset, and what else the user brings.
 
     Parameters
     ----------
-    source : str
-        Path of the file.
+    source : str, or dict of str to str
+        Path of the file or folder; of several samples by their names.
     dataset : str
         Name of the dataset, for messages.
+    format : str, optional
+        One of `readers.READERS`; by default it is found by looking.
     layers : dict of str to str, optional
-        The file's own names for the layers ``spliced`` and ``unspliced``.
+        The file's own names for the layers ``spliced``, ``unspliced`` and ``ambiguous``.
+    join : str
+        Of several samples, keep the genes of all (``intersection``) or of any (``union``).
+    annotations : dict, optional
+        `source`, and further options of `annotations.join`: a second file that describes the cells.
+    min_matched : float
+        Least share of the cells that must be found there.
     pca : str, optional
         Key of `obsm` with components that the user brings.
     neighbors : bool or str
         Use the neighbour graph of the file: the one of ``uns['neighbors']``, or of the key given.
+    sha256 : str, optional
+        Hash of what is read, if it is known already.
 
     Returns
     -------
     anndata.AnnData, (n_cells, n_genes)
-        `layers` spliced, unspliced: CSR, of uint16 or as wide as needed for counts, of float32 where
-        numbers are not whole.  `obs`, `var`, `obsm` and the colours in `uns` as they are in the file; `obsp`
-        distances, connectivities and ``uns['neighbors']`` only if asked for.  ``uns['ingest']``: `source`,
-        `format`, `sha256` of the file, `counts` (``'integer'`` or ``'non-integer'``), `n_cells`, `n_genes` and
-        `warnings`, which are also logged.
+        `layers` spliced, unspliced, and ambiguous if there are such: CSR, of uint16 or as wide as needed for counts, of
+        float32 where numbers are not whole.  `obs`, `var`, `obsm` and the colours in `uns` as they are in the file;
+        `obsp` distances, connectivities and ``uns['neighbors']`` only if asked for.  ``uns['ingest']``: `source`,
+        `format`, `sha256` of the file, `counts` (``'integer'`` or ``'non-integer'``), `n_cells`, `n_genes`, of a
+        second file `annotations`, and `warnings`, which are also logged.
 
     Raises
     ------
@@ -50,17 +75,30 @@ def ingest(source, *, dataset, layers=None, pca=None, neighbors=False):
             f"dataset {dataset!r}: the spliced and the unspliced counts cannot both be layer "
             f"{own_names['spliced']!r}. Correct datasets.{dataset}.layers."
         )
-    read = h5ad.read(source, dataset=dataset, layers=own_names)
-    where = f"dataset {dataset!r}: {source}"
-    for layer, name in own_names.items():
-        _check_counts(read, layer, where=f"{where}: layer {name!r}")
+    paths = source if isinstance(source, dict) else {None: source}
+    where, key = f"dataset {dataset!r}: {', '.join(map(str, paths.values()))}", f"datasets.{dataset}"
+    samples = {}
+    for name, path in paths.items():
+        samples[name] = readers.read(path, dataset=dataset, layers=layers, format=format)
+        log.info(
+            "%s: read as %s, %d cells, %d genes", path, samples[name].uns["reader"]["format"], *samples[name].shape
+        )
+    read = combine(samples, join=join, where=f"dataset {dataset!r}") if isinstance(source, dict) else samples[None]
+    samples.clear()
+    for layer in read.layers:
+        _check_counts(read, layer, where=f"{where}: layer {own_names.get(layer, layer)!r}")
+    if annotations is not None:
+        second, rest = annotations["source"], {name: value for name, value in annotations.items() if name != "source"}
+        rest["pattern"] = rest.pop("match", None)
+        read = second_file.join(read, second, **rest, min_matched=min_matched, where=f"dataset {dataset!r}", key=key)
     if pca is not None:
-        check_coordinates(read, "pca", pca, where=where, key=f"datasets.{dataset}")
-    matrices, graph = _graph(read, neighbors, where=where, key=f"datasets.{dataset}")
+        check_coordinates(read, "pca", pca, where=where, key=key)
+    matrices, graph = _graph(read, neighbors, where=where, key=key)
 
-    are_whole = all(_are_whole(read.layers[layer]) for layer in LAYERS)
+    are_whole = all(counts.dtype.kind != "f" for counts in read.layers.values())
     stale = _stale_sizes(read)
     warnings = [
+        *read.uns["reader"]["notes"],
         *_unusual_counts(read, are_whole=are_whole),
         *(f"{column} of the file is below the counts in some cells: not used" for column in stale),
     ]
@@ -69,18 +107,24 @@ def ingest(source, *, dataset, layers=None, pca=None, neighbors=False):
         log.warning("%s: %s", where, warning)
     colors = {name: values for name, values in read.uns.items() if name.endswith("_colors")}
     record = {
-        "source": str(source),
-        "format": "h5ad",
-        "sha256": _sha256(source),
+        "source": ", ".join(map(str, paths.values())),
+        "format": read.uns["reader"]["format"],
+        "sha256": sha256 or content_hash(*paths.values()),
         "counts": "integer" if are_whole else "non-integer",
         "n_cells": read.n_obs,
         "n_genes": read.n_vars,
+        "duplicate_cells": _duplicate_cells(read),
         "warnings": np.array(warnings, dtype=str),
     }
+    if "annotations" in read.uns:
+        record["annotations"] = read.uns["annotations"]
     return AnnData(
         obs=read.obs.drop(columns=stale),
         var=read.var,
-        layers={layer: _as_counts(read.layers[layer], are_whole=are_whole) for layer in LAYERS},
+        # of one kind: fractions in one layer are expected counts in all
+        layers={
+            name: counts if are_whole else counts.astype(np.float32, copy=False) for name, counts in read.layers.items()
+        },
         obsm=dict(read.obsm),
         obsp=matrices,
         uns={**colors, **graph, "ingest": record},
@@ -103,9 +147,18 @@ def check_coordinates(read, option, name, *, where, key):
         )
 
 
-def _sha256(path):
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def content_hash(*paths):
+    """Hash of files; of a folder, of the files in it by their names."""
+    digest = hashlib.sha256()
+    for path in map(Path, paths):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                with file.open("rb") as opened:
+                    own = hashlib.file_digest(opened, "sha256")
+                if len(paths) == 1 and file == path:
+                    return own.hexdigest()
+                digest.update(f"{file.relative_to(path)} {own.hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _check_counts(read, layer, *, where):
@@ -119,22 +172,11 @@ def _check_counts(read, layer, *, where):
                 f"{read.obs_names[cell]!r}, gene {read.var_names[counts.indices[entry]]!r}). "
                 "Give raw counts, neither logged nor scaled."
             )
-    if counts.nnz == 0:
+    if counts.nnz == 0 and layer in LAYERS:
         raise InputError(
             f"{where}: all {layer} counts are zero. Count spliced and unspliced reads separately, "
             "or name the layers that hold them."
         )
-
-
-def _are_whole(counts):
-    return counts.dtype.kind in "biu" or bool((counts.data == np.floor(counts.data)).all())
-
-
-def _as_counts(counts, *, are_whole):
-    if not are_whole:
-        return counts.astype(np.float32)
-    # 16 bits at least: nothing is gained by less, as indices take 32
-    return counts.astype(np.promote_types(np.uint16, np.min_scalar_type(int(counts.data.max()))))
 
 
 def _graph(read, wanted, *, where, key):
@@ -167,14 +209,42 @@ def _graph(read, wanted, *, where, key):
 
 
 def _unusual_counts(read, *, are_whole):
-    held = sum((read.layers[layer] > 0).astype(np.int32) for layer in LAYERS)
-    cells, genes = np.sum(held.sum(axis=1) == 0), np.sum(held.sum(axis=0) == 0)
+    by_cell, by_gene = (sum(np.ravel(read.layers[layer].sum(axis=axis)) for layer in LAYERS) for axis in (1, 0))
+    cells, genes = np.sum(by_cell == 0), np.sum(by_gene == 0)
+    duplicates = _duplicate_cells(read)
     warnings = {
         "counts are not whole numbers: they are used as expected counts": not are_whole,
+        "spliced counts add up to the same number in all cells: they are normalised already; give raw counts": (
+            _are_normalised(read.layers["spliced"])
+        ),
+        "spliced counts look logged: give raw counts": not are_whole and _are_logged(read.layers["spliced"]),
         f"{cells} cells have no counts: left out": cells > 0,
         f"{genes} genes have no counts: left out": genes > 0,
+        f"{duplicates} cells have exactly the counts of another: was a sample named twice?": duplicates > 0,
     }
     return [warning for warning, holds in warnings.items() if holds]
+
+
+def _are_normalised(counts):
+    """Whether all cells with counts have the same sum, as after a division by it."""
+    sums = np.ravel(counts.sum(axis=1, dtype=np.float64))
+    sums = sums[sums > 0]
+    return len(sums) > 2 and np.ptp(sums) < 1e-3 * sums.mean()
+
+
+def _are_logged(counts):
+    """Whether log(1 + x) was taken of normalised counts: undone, all cells have the same sum."""
+    undone = counts.copy()
+    undone.data = np.expm1(np.minimum(counts.data.astype(np.float64), 50.0))
+    return _are_normalised(undone)
+
+
+def _duplicate_cells(read):
+    """Number of cells, of more than ten genes, that have exactly the counts of an earlier one."""
+    weights = np.random.default_rng(0).random((2, read.n_vars))
+    marks = np.column_stack([read.layers[layer] @ of_genes for layer, of_genes in zip(LAYERS, weights, strict=True)])
+    rich = np.diff(read.layers["spliced"].indptr) > 10
+    return int(rich.sum() - len(np.unique(marks[rich], axis=0)))
 
 
 def _stale_sizes(read):

@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from veloshard import quality, selection
 from veloshard.errors import InputError, choices
-from veloshard.readers import LAYERS
+from veloshard.readers.common import LAYERS
 
 log = logging.getLogger(__name__)
 

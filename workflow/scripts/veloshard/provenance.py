@@ -16,10 +16,11 @@ th:first-child, td:first-child, td.text { text-align: left; } code, pre { font-s
 """
 
 
-def page(results, benchmarks):
+def page(results, quality, benchmarks):
     """HTML of the page, self-contained.
 
-    results : paths of `velocity.h5ad`.   benchmarks : folder of Snakemake's benchmark files.
+    results : paths of `velocity.h5ad`.   quality : what `quality.quality_control` found, by dataset.
+    benchmarks : folder of Snakemake's benchmark files.
     """
     records = [read_provenance(path) for path in results]
     versions = sorted({tuple(sorted(record["versions"].items())) for record in records})
@@ -29,6 +30,9 @@ def page(results, benchmarks):
             "<h1>What was run, from what, and what it took</h1>",
             "<h2>Results</h2>",
             _table(results_table(records)),
+            "<h2>Quality of the datasets</h2>",
+            _table(quality_table(quality)),
+            *(_checks(name, found) for name, found in quality.items()),
             "<h2>Versions</h2>",
             *(_table(pd.DataFrame(pairs, columns=["package", "version"])) for pairs in versions),
             "<h2>Jobs</h2>",
@@ -77,6 +81,22 @@ def results_table(records):
     )
 
 
+def quality_table(quality):
+    """A row a dataset: its size, medians, and the verdict."""
+    return pd.DataFrame(
+        {
+            "dataset": name,
+            "cells": found["dataset"]["cells"],
+            "spliced": found["dataset"]["spliced_counts"],
+            "unspliced": found["dataset"]["unspliced_counts"],
+            "genes": found["dataset"]["genes"],
+            "unspliced fraction": found["dataset"]["unspliced_fraction"],
+            "verdict": found["verdict"],
+        }
+        for name, found in quality.items()
+    ).round(3)
+
+
 def jobs_table(benchmarks):
     """A row a rule: jobs, seconds in all and of the longest, peak memory, from the files of `benchmark:`.
 
@@ -103,6 +123,19 @@ def jobs_table(benchmarks):
 
 def _table(table):
     return table.to_html(index=False, border=0, na_rep="")
+
+
+def _checks(name, found):
+    rows = [{**check, "holds": "yes" if check["holds"] else "no"} for check in found["checks"]]
+    rows += [
+        {"name": f"{row['cluster']}: unspliced fraction", "value": row["unspliced_fraction"]}
+        for row in found["clusters"]
+    ]
+    tables = [_table(pd.DataFrame(rows).round(3))]
+    if found["annotations"]:
+        tables.append(_table(pd.DataFrame([found["annotations"]])))
+    notes = "".join(f"<li>{html.escape(warning)}</li>" for warning in found["warnings"])
+    return f"<details><summary>{html.escape(name)}</summary>{''.join(tables)}<ul>{notes}</ul></details>"
 
 
 def _details(record):

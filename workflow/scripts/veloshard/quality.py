@@ -5,9 +5,6 @@ import pandas as pd
 
 from veloshard.selection import as_labels
 
-# outside this range the library or its quantification is unusual, and velocities are doubtful
-USUAL_UNSPLICED_FRACTION = (0.05, 0.5)
-
 
 def cell_metrics(spliced, unspliced, size_spliced, size_unspliced):
     """What each cell holds.
@@ -32,7 +29,17 @@ def cell_metrics(spliced, unspliced, size_spliced, size_unspliced):
     }
 
 
-def quality_control(adata, *, clusters=None, warnings=()):
+def quality_control(
+    adata,
+    *,
+    clusters=None,
+    warnings=(),
+    min_unspliced_fraction=0.05,
+    max_unspliced_fraction=0.5,
+    min_counts=500,
+    min_genes=100,
+    max_duplicates=0.001,
+):
     """Summary of a prepared dataset, and of each of its clusters.
 
     Parameters
@@ -43,11 +50,18 @@ def quality_control(adata, *, clusters=None, warnings=()):
         Column of `obs` with the clusters.
     warnings : list of str
         What was noticed when the dataset's options were checked.
+    min_unspliced_fraction, max_unspliced_fraction : float
+        What is usual of the mean share of unspliced counts, in the dataset and in each cluster.
+    min_counts, min_genes : float
+        What is usual of the median over cells.
+    max_duplicates : float
+        Largest share of cells with exactly the counts of another.
 
     Returns
     -------
     dict
-        Fit for JSON.  `dataset` and every item of `clusters`: `cells`, medians over cells of
+        Fit for JSON.  `verdict`: a sentence.  `checks`: `name`, `value`, what is `usual` and whether it `holds`.
+        `dataset` and every item of `clusters`: `cells`, medians over cells of
         `spliced_counts`, `unspliced_counts` and `genes`, and the mean of the cells' `unspliced_fraction`;
         for a cluster of a single cell these are None, with a `reason`.  Further the number of
         `unlabelled_cells`, what was `left_out`, and all `warnings`, from the first step on.
@@ -64,18 +78,51 @@ def quality_control(adata, *, clusters=None, warnings=()):
     labels = as_labels(column)
     rows = [{"cluster": name, **_summary(cells[(labels == name).to_numpy()])} for name in labels.cat.categories]
     whole = _summary(cells)
+    bounds = (min_unspliced_fraction, max_unspliced_fraction)
+    sizes = adata.obs["initial_size_spliced"] + adata.obs["initial_size_unspliced"]
+    ingested = adata.uns["ingest"]
+    duplicates = int(ingested["duplicate_cells"]) / max(int(ingested["n_cells"]), 1)
+    checks = [
+        _check("unspliced fraction", whole["unspliced_fraction"], *bounds),
+        _check("median counts of a cell", _number(sizes.astype(float).median()), min_counts),
+        _check("median genes of a cell", whole["genes"], min_genes),
+        _check("cells with the counts of another", duplicates, None, max_duplicates),
+        _check("counts are whole numbers", float(ingested["counts"] == "integer"), 1),
+    ]
+    notes = [
+        *adata.uns["ingest"]["warnings"],
+        *warnings,
+        *adata.uns["prepare"]["warnings"],
+        *_unusual_fractions(whole, rows, bounds),
+    ]
     return {
+        "verdict": _verdict(checks, notes),
+        "checks": checks,
         "dataset": whole,
         "clusters": rows,
         "unlabelled_cells": int(labels.isna().sum()) if clusters else 0,
         "left_out": {key: int(number) for key, number in adata.uns["prepare"]["left_out"].items()},
-        "warnings": [
-            *adata.uns["ingest"]["warnings"],
-            *warnings,
-            *adata.uns["prepare"]["warnings"],
-            *_unusual_fractions(whole, rows),
-        ],
+        "annotations": {name: _plain(value) for name, value in ingested.get("annotations", {}).items()},
+        "warnings": notes,
     }
+
+
+def _check(name, value, least=None, most=None):
+    """A row of `checks`; what cannot be told holds not."""
+    ends = [f"at least {least:g}" if least is not None else "", f"at most {most:g}" if most is not None else ""]
+    holds = value is not None and (least is None or value >= least) and (most is None or value <= most)
+    return {"name": name, "value": value, "usual": ", ".join(filter(None, ends)), "holds": bool(holds)}
+
+
+def _verdict(checks, warnings):
+    unusual = [check["name"] for check in checks if not check["holds"]]
+    if unusual:
+        return f"look before you believe: {', '.join(unusual)} unusual"
+    return f"usual, with {len(warnings)} warnings" if warnings else "usual"
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _summary(cells):
@@ -95,8 +142,8 @@ def _number(value):
     return None if np.isnan(value) else float(value)
 
 
-def _unusual_fractions(whole, clusters):
-    low, high = USUAL_UNSPLICED_FRACTION
+def _unusual_fractions(whole, clusters, bounds):
+    low, high = bounds
     rows = [{"cluster": "all cells", **whole}, *clusters]
     unusual = [
         f"{row['cluster']} {row['unspliced_fraction']:.1%}"
@@ -105,7 +152,8 @@ def _unusual_fractions(whole, clusters):
     ]
     if not unusual:
         return []
-    return [
-        f"unspliced fraction outside the usual {low:.0%} to {high:.0%} in {', '.join(unusual)}: "
-        "check how introns were counted"
-    ]
+    if whole["unspliced_fraction"] is not None and whole["unspliced_fraction"] > max(high, 0.5):
+        hint = "if these are whole cells and not nuclei, the two layers are perhaps swapped"
+    else:
+        hint = "check how introns were counted"
+    return [f"unspliced fraction outside the usual {low:.0%} to {high:.0%} in {', '.join(unusual)}: {hint}"]

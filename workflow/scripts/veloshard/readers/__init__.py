@@ -1,65 +1,90 @@
-"""Readers of counts, one file a format.
+"""Readers of counts, one file a family of formats.
 
-A reader has ``read(path, *, dataset, layers)`` and returns what `assemble` makes of the file's content.  It
-refuses with an InputError what it cannot read; whether the content can be used is for `ingest` to judge,
-alike for every format.
+Each returns the same: an AnnData of cells x genes as `common.assemble` makes it.  It refuses with an InputError what
+it cannot read; whether the content can be used is for `ingest` to judge, alike for every format.
 """
 
-from anndata import AnnData
-from scipy import sparse
+import warnings
+from pathlib import Path
+
+import h5py
+import pandas as pd
 
 from veloshard.errors import InputError
+from veloshard.readers import h5ad, loom, matrices
 
-LAYERS = ("spliced", "unspliced")
+# what is found by looking, and which reader reads it
+READERS = {
+    "h5ad": h5ad.read,
+    "zarr": h5ad.read_zarr,
+    "loom": loom.read,
+    **dict.fromkeys(("starsolo", "starsolo_old", "kb_nac", "kb_lamanno", "alevin_fry", "triples"), matrices.read),
+}
 
 
-def assemble(obs, var, counts, *, where, **annotations):
-    """An AnnData of a dataset's parts, as every reader returns it.
+def read(path, *, dataset, layers=None, format=None):
+    """Counts of one file or folder, whatever wrote it, and the annotations in it.
 
     Parameters
     ----------
-    obs, var : pandas.DataFrame, n_cells and n_genes rows
-        Annotations of cells and genes, with their names as index.
-    counts : dict of str to array or sparse matrix, (n_cells, n_genes)
-        The layers spliced and unspliced, in whatever number type the file has.
-    where : str
-        Dataset and file, for messages.
-    **annotations
-        Further parts for AnnData: `obsm`, `obsp`, `uns`.
+    path : str or pathlib.Path
+        The file, or the folder that holds matrices.
+    dataset : str
+        Name of the dataset, for messages.
+    layers : dict of str to str, optional
+        The file's own names of the layers, by `spliced`, `unspliced` and `ambiguous`.
+    format : str, optional
+        One of `READERS`; by default it is found by looking.
 
     Returns
     -------
     anndata.AnnData, (n_cells, n_genes)
-        Without X; layers in canonical CSR: sorted, no entry twice, no stored zeros.
+        As `common.assemble` makes it: layers in canonical CSR, exact where counts are whole.
 
     Raises
     ------
     InputError
-        If a layer has another shape than the names, or a name occurs twice.
+        If there is no such file, if it is damaged, of no known format, or lacks what is needed.
     """
-    for kind, axis, names in (("cell", "obs", obs.index), ("gene", "var", var.index)):
-        twice = names[names.duplicated()].unique().astype(str)
-        if len(twice):
-            raise InputError(
-                f"{where}: {len(twice)} {kind} names occur more than once ({', '.join(twice[:3])}). "
-                f"Make them unique, such as with AnnData's {axis}_names_make_unique()."
-            )
-    for layer, values in counts.items():
-        if values.shape != (len(obs), len(var)):
-            raise InputError(
-                f"{where}: the layer of {layer} counts is {' x '.join(map(str, values.shape))}, but there "
-                f"are {len(obs)} cells and {len(var)} genes. Write it again as cells x genes."
-            )
-    return AnnData(
-        obs=obs.set_axis(obs.index.astype(str)),
-        var=var.set_axis(var.index.astype(str)),
-        layers={layer: _canonical(values) for layer, values in counts.items()},
-        **annotations,
-    )
+    where, key = f"dataset {dataset!r}: {path}", f"datasets.{dataset}"
+    try:
+        format = format or find_format(path, where=where, key=key)
+        with warnings.catch_warnings():
+            # a parser that warns has left something out
+            warnings.simplefilter("error", category=pd.errors.ParserWarning)
+            return READERS[format](path, where=where, key=key, layers=layers or {})
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{where}: may not be read ({error}). Give yourself the right to.") from error
+    except Exception as error:  # on a damaged file h5py, AnnData, pandas and gzip raise whatever comes to hand
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{where}: damaged, cannot be read ({said}). Write or download it again.") from error
 
 
-def _canonical(values):
-    counts = sparse.csr_matrix(values, copy=True)
-    counts.sum_duplicates()
-    counts.eliminate_zeros()
-    return counts
+def find_format(path, *, where, key):
+    """Name of the format of a file or folder; InputError if it is none that is known."""
+    path, remedy = Path(path), f"Correct {key}.source."
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{where}: a link to {path.readlink()}, which is not there. {remedy}")
+    if not path.exists():
+        raise InputError(f"{where}: no such file. {remedy}")
+    if path.is_dir():
+        if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs")):
+            return "zarr"
+        folder = matrices.find(path)
+        if folder is None:
+            held = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
+            raise InputError(
+                f"{where}: no spliced and unspliced counts of STARsolo, kb-python or alevin-fry in this folder (it "
+                f"holds {held}). Give the folder that holds matrices, barcodes and genes, or a file. {remedy}"
+            )
+        return folder.format
+    if path.stat().st_size == 0:
+        raise InputError(f"{where}: the file is empty. Write or download it again.")
+    if not h5py.is_hdf5(path):
+        if path.name.endswith((".mtx", ".mtx.gz", ".tsv", ".tsv.gz", ".txt")):
+            raise InputError(f"{where}: one of several files. Give the folder that holds them in {key}.source.")
+        raise InputError(f"{where}: not an HDF5 file, so neither .h5ad nor .loom. {remedy}")
+    with h5py.File(path) as file:
+        return "loom" if {"row_attrs", "col_attrs"} & set(file.keys()) else "h5ad"

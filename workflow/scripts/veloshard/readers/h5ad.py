@@ -1,104 +1,85 @@
-"""Reader of AnnData files (.h5ad)."""
-
-from pathlib import Path
+"""Reader of AnnData files: .h5ad, and folders of zarr."""
 
 import h5py
 import numpy as np
 import pandas as pd
+import zarr
 from anndata.io import read_elem
 from scipy import sparse
 
 from veloshard.errors import InputError, choices
-from veloshard.readers import assemble
+from veloshard.readers.common import assemble, chosen_layers
+from veloshard.readers.counts import shape_of, sparse_counts, stored_entries
 
 
-def read(path, *, dataset, layers):
-    """Counts, annotations, embeddings and neighbour graphs of an AnnData file; nothing else is loaded.
+def read(path, *, where, key, layers):
+    """Counts, annotations, embeddings and neighbour graphs of an .h5ad file; nothing else is loaded.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    dataset : str
-        Name of the dataset, for messages.
-    layers : dict of str to str
-        Names of the file's layers that hold the ``spliced`` and ``unspliced`` counts.
-
-    Returns
-    -------
-    anndata.AnnData, (n_cells, n_genes)
-        As `readers.assemble` returns it: `obs`, `var`, `obsm` as far as numeric, `obsp` as far as sparse,
-        and of `uns` the colours of annotations and the descriptions of neighbour graphs.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, no AnnData, damaged, or lacks a layer, or if shapes do not match.
+    Arguments and errors as of `readers.read`; of `obsm` what is numeric, of `obsp` what is sparse, and of `uns` the
+    colours of annotations and the descriptions of neighbour graphs.
     """
-    where = f"dataset {dataset!r}: {path}"
-    remedy = f"Correct datasets.{dataset}.source."
-    if not Path(path).is_file():
-        raise InputError(f"{where}: no such file. {remedy}")
-    if not h5py.is_hdf5(path):
-        raise InputError(f"{where}: not an HDF5 file, so no .h5ad. {remedy}")
-    try:
-        with h5py.File(path) as file:
-            _check_is_anndata(file, where=where, remedy=remedy)
-            return _read(file, where=where, dataset=dataset, layers=layers)
-    except InputError:
-        raise
-    except Exception as error:  # on a damaged file h5py and anndata raise whatever comes to hand
-        raise InputError(f"{where}: damaged, cannot be read ({error}). Write or download it again.") from error
+    with h5py.File(path) as file:
+        return _read(file, "h5ad", where=where, key=key, layers=layers)
 
 
-def _check_is_anndata(file, *, where, remedy):
-    missing = {"obs", "var", "layers"} - file.keys()
+def read_zarr(path, *, where, key, layers):
+    """The same of a folder of zarr."""
+    return _read(zarr.open_group(path, mode="r"), "zarr", where=where, key=key, layers=layers)
+
+
+def _read(file, format, *, where, key, layers):
+    missing = {"obs", "var", "layers"} - set(file.keys())
     if missing:
         raise InputError(
             f"{where}: not an AnnData file with layers, as it has no {', '.join(sorted(missing))} "
-            f"({choices(file)}). {remedy}"
+            f"({choices(file)}). Correct {key}.source."
         )
-    if isinstance(file["obs"], h5py.Dataset):
+    if not hasattr(file["obs"], "keys"):
         raise InputError(
             f"{where}: written by AnnData 0.6 or older. Read it with anndata.read_h5ad and write it again."
         )
-
-
-def _read(file, *, where, dataset, layers):
-    for layer, name in layers.items():
-        if name not in file["layers"]:
+    chosen = chosen_layers(list(file["layers"].keys()), layers, where=where, key=key)
+    obs, var = read_elem(file["obs"]), read_elem(file["var"])
+    shape, counts = (len(obs), len(var)), {}
+    for layer, name in chosen.items():
+        stored = file["layers"][name]
+        found = shape_of(stored)
+        if found != shape:
             raise InputError(
-                f"{where}: no layer {name!r} for the {layer} counts ({choices(file['layers'])}). "
-                f"Set datasets.{dataset}.layers.{layer}."
+                f"{where}: the layer of {layer} counts is {' x '.join(map(str, found))}, but there "
+                f"are {shape[0]} cells and {shape[1]} genes. Write it again as cells x genes."
             )
-    obs = read_elem(file["obs"])
+        counts[layer] = sparse_counts(stored_entries(stored, shape), shape, where=f"{where}, layer {name!r}")
     uns = file.get("uns", {})
     return assemble(
         obs,
-        read_elem(file["var"]),
-        {layer: read_elem(file["layers"][name]) for layer, name in layers.items()},
+        var,
+        counts,
         where=where,
+        format=format,
         obsm=dict(_numeric(file.get("obsm", {}))),
         obsp=dict(_sparse(file.get("obsp", {}))),
-        uns={key: read_elem(uns[key]) for key in uns if _is_wanted(key, uns[key], obs)},
+        uns={name: read_elem(uns[name]) for name in uns if _is_wanted(name, uns, obs)},
     )
 
 
-def _is_wanted(key, element, obs):
-    is_colors = key.endswith("_colors") and key.removesuffix("_colors") in obs
-    return is_colors or (isinstance(element, h5py.Group) and "connectivities_key" in element)
+def _is_wanted(name, uns, obs):
+    if name.endswith("_colors") and name.removesuffix("_colors") in obs:
+        return True
+    element = uns[name]
+    return hasattr(element, "keys") and "connectivities_key" in element
 
 
 def _numeric(group):
-    for key in group:
-        values = read_elem(group[key])
+    for name in group:
+        values = read_elem(group[name])
         values = values.to_numpy() if isinstance(values, pd.DataFrame) else values
         if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "iuf":
-            yield key, values
+            yield name, values
 
 
 def _sparse(group):
-    for key in group:
-        values = read_elem(group[key])
+    for name in group:
+        values = read_elem(group[name])
         if sparse.issparse(values):
-            yield key, sparse.csr_matrix(values)
+            yield name, sparse.csr_matrix(values)

@@ -1,0 +1,134 @@
+"""Cells find their annotation in a second file, however it writes their names; a poor match stops with examples."""
+
+import layouts
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from veloshard.annotations import RULES, match
+from veloshard.errors import InputError
+from veloshard.ingest import ingest
+
+
+@pytest.fixture
+def source(tmp_path):
+    return str(layouts.write(layouts.starsolo, tmp_path / "sample")[0])
+
+
+def table(names):
+    return pd.DataFrame({"cluster": [f"c{k % 2}" for k in range(len(names))], "depth": range(len(names))}, index=names)
+
+
+def joined(source, annotations, **options):
+    return ingest(source, dataset="liver", annotations={"source": str(annotations), **options})
+
+
+@pytest.mark.parametrize(
+    ("form", "rule"),
+    [
+        ("{}", "names as they are"),
+        ("{}-1", "without -1 at the end"),
+        ("{}x", "without x at the end"),
+        ("run7:{}", "without what is before the last colon"),
+        ("run7:{}x", "without what is before the last colon or underscore, and without -1 or x at the end"),
+        ("run7_{}-1", "without what is before the last colon or underscore, and without -1 or x at the end"),
+        ("{}-1-run7", "by barcode alone"),
+    ],
+)
+def test_usual_forms_of_names_match(source, tmp_path, form, rule):
+    shuffled = [5, 2, 0, 1, 4, 3]
+    table([form.format(layouts.BARCODES[k]) for k in shuffled]).to_csv(tmp_path / "cells.csv")
+    counts = joined(source, tmp_path / "cells.csv")
+    assert counts.obs["depth"].tolist() == [shuffled.index(k) for k in range(6)]
+    record = counts.uns["ingest"]["annotations"]
+    assert record == {"source": str(tmp_path / "cells.csv"), "rule": rule, "cells": 6, "rows": 6, "matched": 6}
+    assert rule in RULES
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "parquet", "h5ad"])
+def test_files_of_each_kind_give_the_same(source, tmp_path, kind):
+    path, cells = tmp_path / f"cells.{kind}", table(layouts.BARCODES)
+    if kind == "h5ad":
+        AnnData(obs=cells, obsm={"X_umap": np.arange(12.0).reshape(6, 2)}, shape=(6, 0)).write_h5ad(path)
+    elif kind == "parquet":
+        cells.to_parquet(path)
+    else:
+        cells.to_csv(path, sep="\t" if kind == "tsv" else ",")
+    counts = joined(source, path)
+    assert counts.obs["cluster"].astype(str).tolist() == ["c0", "c1"] * 3
+    assert counts.obs["depth"].tolist() == list(range(6))
+    if kind == "h5ad":
+        np.testing.assert_array_equal(counts.obsm["X_umap"], np.arange(12.0).reshape(6, 2))
+
+
+def test_cells_without_a_row_are_left_out_or_kept(source, tmp_path):
+    table(layouts.BARCODES[:4]).to_csv(tmp_path / "cells.csv")
+    counts = joined(source, tmp_path / "cells.csv")
+    assert counts.obs_names.tolist() == layouts.BARCODES[:4]
+    assert any("2 cells have no row" in warning for warning in counts.uns["ingest"]["warnings"])
+    kept = joined(source, tmp_path / "cells.csv", unmatched="keep")
+    assert kept.obs["cluster"].isna().tolist() == [False] * 4 + [True] * 2
+    np.testing.assert_array_equal(kept.obs["depth"].to_numpy(dtype=float), [0, 1, 2, 3, np.nan, np.nan])
+
+
+def test_a_poor_match_stops_with_names_and_the_way_out(source, tmp_path):
+    table(
+        ["a_" + layouts.BARCODES[0], "b_" + layouts.BARCODES[0], *[f"c_{n[::-1]}" for n in layouts.BARCODES[1:]]]
+    ).to_csv(tmp_path / "cells.csv")
+    with pytest.raises(InputError) as caught:
+        joined(source, tmp_path / "cells.csv")
+    message = str(caught.value)
+    assert "only 0 of 6 cells matched, of 7 rows" in message
+    assert f"cells without a row: {', '.join(layouts.BARCODES[:3])}" in message
+    assert "rows without a cell: a_GTGTAGTGATTTCC, b_GTGTAGTGATTTCC" in message
+    assert "liver.annotations.source" in message
+
+
+def test_a_pattern_names_sample_and_barcode(tmp_path):
+    paths = {name: str(layouts.write(layouts.starsolo, tmp_path / name)[0]) for name in ("s1", "s2")}
+    names = [f"{name}-1_{sample}" for sample in paths for name in layouts.BARCODES]
+    table(names).to_csv(tmp_path / "cells.csv")
+    with pytest.raises(InputError, match=r"6 barcodes are in both, .* but not once in each") as caught:
+        joined(paths, tmp_path / "cells.csv")
+    assert "liver.annotations.match" in str(caught.value)
+    counts = joined(paths, tmp_path / "cells.csv", match=r"^(?P<barcode>[ACGT]+)-1_(?P<sample>.+)$")
+    assert counts.obs["depth"].tolist() == list(range(12))
+
+
+def test_a_name_that_two_rows_share_matches_nothing():
+    matched = match(np.array(["AAAAAAA", "CCCCCCC"]), np.array(["AAAAAAA-1", "AAAAAAA-2", "CCCCCCC-1"]))
+    assert matched.rows.tolist() == [-1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"columns": ["clutser"]}, "no 'clutser' (found: cluster, depth; did you mean 'cluster'?)"),
+        ({"match": "("}, "cannot be used"),
+        ({"match": "[ACGT]+"}, "no group (?P<barcode>...)"),
+    ],
+)
+def test_wrong_options_are_refused(source, tmp_path, options, said):
+    table(layouts.BARCODES).to_csv(tmp_path / "cells.csv")
+    with pytest.raises(InputError) as caught:
+        joined(source, tmp_path / "cells.csv", **options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("cells.xlsx", b"PK", "neither of"), ("cells.csv", b"", "damaged"), ("cells.parquet", b"PAR1", "damaged"),
+    ("cells.h5ad", b"x", "damaged"), ("cells.csv", b"cell,cluster\n", "has no rows"),
+])  # fmt: skip
+def test_files_that_are_no_annotations_are_refused(source, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        joined(source, tmp_path / name)
+    with pytest.raises(InputError, match="no such file"):
+        joined(source, tmp_path / "nothing.csv")
+
+
+def test_chosen_columns_take_the_place_of_those_of_the_counts(tmp_path):
+    path = str(layouts.write(layouts.h5ad, tmp_path / "sample")[0])
+    table(layouts.BARCODES).to_csv(tmp_path / "cells.csv")
+    counts = joined(path, tmp_path / "cells.csv", columns=["cluster"])
+    assert list(counts.obs) == ["cluster"]

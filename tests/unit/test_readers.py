@@ -1,0 +1,253 @@
+"""Every layout gives the same counts, exactly, and what is wrong with a file is said."""
+
+import csv
+from pathlib import Path
+
+import layouts
+import numpy as np
+import pytest
+from anndata import AnnData, read_h5ad
+from scipy import sparse
+from veloshard import readers
+from veloshard.errors import InputError
+from veloshard.readers.common import gene_table
+from veloshard.readers.counts import narrowed, sparse_counts
+
+DATA = Path(__file__).parents[3] / "shared/data"
+needs_data = pytest.mark.skipif(not DATA.exists(), reason="no ../shared/data here")
+WITHOUT_NAMES = ("kb_lamanno", "alevin_fry")
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=lambda layout: layout.__name__)
+def test_every_layout_gives_the_same(layout, tmp_path):
+    path, counts = layouts.write(layout, tmp_path / "sample")
+    read = readers.read(path, dataset="d")
+    assert read.obs_names.tolist() == layouts.BARCODES
+    assert read.var["gene_ids"].tolist() == layouts.IDS
+    assert read.var_names.tolist() == (layouts.IDS if layout.__name__ in WITHOUT_NAMES else layouts.NAMES)
+    assert {"spliced", "unspliced"} <= set(read.layers) <= set(counts)
+    for layer, values in read.layers.items():
+        assert isinstance(values, sparse.csr_matrix)
+        assert values.dtype == np.uint16
+        assert values.has_canonical_format
+        assert values.nnz == np.count_nonzero(counts[layer])
+        np.testing.assert_array_equal(values.toarray(), counts[layer])
+    assert read.uns["reader"]["format"] == layout.__name__.removesuffix("_gz")
+
+
+@needs_data
+@pytest.mark.parametrize(
+    "name", ["velocyto_SAMPLE.loom", "STARsolo_new", "STARsolo_old", "kb_nac", "kb_lamanno", "alevin_fry_usa"]
+)
+def test_the_same_cells_in_six_layouts(name):
+    folder = DATA / "formats/same_20cells"
+    expected, read = np.load(folder / "expected.npz"), readers.read(folder / name, dataset="d")
+    assert read.obs_names.tolist() == expected["barcodes"].tolist()
+    assert read.var["gene_ids"].tolist() == expected["gene_ids"].tolist()
+    if name not in ("kb_lamanno", "alevin_fry_usa"):
+        assert read.var_names.tolist() == expected["genes"].tolist()
+    for layer, values in read.layers.items():
+        np.testing.assert_array_equal(values.toarray(), expected[layer])
+
+
+@needs_data
+def test_outputs_of_the_tools_themselves():
+    starsolo = readers.read(DATA / "formats/starsolo_2.7.7a", dataset="d")
+    assert starsolo.shape == (282, 60671)
+    assert [int(starsolo.layers[layer].sum()) for layer in ("spliced", "unspliced", "ambiguous")] == [189, 8, 20]
+    assert "share 76 names" in starsolo.uns["reader"]["notes"][0]
+    kb = readers.read(DATA / "formats/kb_lamanno", dataset="d")
+    assert kb.shape == (278, 17)
+    fry = readers.read(DATA / "formats/alevin_fry_usa_fishpond", dataset="d")
+    lines = (DATA / "formats/alevin_fry_usa_fishpond/example-dat.csv").read_text().splitlines()[1:]
+    header, *rows = csv.reader(lines, skipinitialspace=True)
+    written = np.array([[int(value) for value in row[1:]] for row in rows])
+    for layer, mark in (("spliced", "S"), ("unspliced", "U"), ("ambiguous", "A")):
+        columns = [k for k, name in enumerate(header) if name.endswith(f"_{mark}")]
+        np.testing.assert_array_equal(fry.layers[layer].toarray(), written[:, columns])
+
+
+def test_the_filtered_matrix_is_taken_before_the_raw_one(tmp_path):
+    path, _ = layouts.write(layouts.starsolo, tmp_path / "sample")
+    raw = path / "Solo.out/Velocyto/raw"
+    raw.rename(raw.with_name("filtered"))
+    layouts.starsolo(path, layouts.made_up(seed=1))
+    assert readers.read(path, dataset="d").layers["spliced"].sum() == layouts.made_up()["spliced"].sum()
+    assert readers.read(raw, dataset="d").layers["spliced"].sum() == layouts.made_up(seed=1)["spliced"].sum()
+
+
+def test_layers_of_other_names(tmp_path):
+    path, counts = layouts.write(layouts.h5ad, tmp_path / "sample")
+    adata = read_h5ad(path)
+    for new, old in (("mature", "spliced"), ("nascent", "unspliced")):
+        adata.layers[new] = adata.layers.pop(old)
+    adata.write_h5ad(path)
+    np.testing.assert_array_equal(readers.read(path, dataset="d").layers["spliced"].toarray(), counts["spliced"])
+    swapped = {"spliced": "nascent", "unspliced": "mature"}
+    read = readers.read(path, dataset="d", layers=swapped)
+    np.testing.assert_array_equal(read.layers["spliced"].toarray(), counts["unspliced"])
+
+
+def test_expected_counts_stay_fractions(tmp_path):
+    path, counts = layouts.write(layouts.alevin_fry, tmp_path / "sample")
+    layouts.alevin_fry(path, {layer: values + 0.25 for layer, values in counts.items()})
+    read = readers.read(path, dataset="d")
+    assert read.layers["spliced"].dtype == np.float32
+    np.testing.assert_array_equal(read.layers["spliced"].toarray(), counts["spliced"] + 0.25)
+
+
+def test_cells_of_one_layer_only_are_left_out_and_counted(tmp_path):
+    path, counts = layouts.write(layouts.kb_lamanno, tmp_path / "sample")
+    names = path / "counts_unfiltered/unspliced.barcodes.txt"
+    names.write_text(names.read_text().replace(layouts.BARCODES[2], "AAAAAAAAAAAAAA"))
+    read = readers.read(path, dataset="d")
+    assert read.obs_names.tolist() == [name for k, name in enumerate(layouts.BARCODES) if k != 2]
+    np.testing.assert_array_equal(read.layers["unspliced"].toarray(), np.delete(counts["unspliced"], 2, axis=0))
+    assert "1 cells are not among both" in read.uns["reader"]["notes"][0]
+
+
+def test_windows_line_ends_and_a_name_without_gz_are_read(tmp_path):
+    path, counts = layouts.write(layouts.starsolo, tmp_path / "sample")
+    for file in (path / "Solo.out/Velocyto/raw").iterdir():
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    read = readers.read(path, dataset="d")
+    assert read.obs_names.tolist() == layouts.BARCODES
+    np.testing.assert_array_equal(read.layers["unspliced"].toarray(), counts["unspliced"])
+
+
+def test_shared_names_get_their_ids():
+    var, notes = gene_table(["E1", "E2", "E3"], ["Ins1", "U6", "U6"])
+    assert var.index.tolist() == ["Ins1", "U6_E2", "U6_E3"]
+    assert notes == ["2 genes share 1 names: their ids are appended, as in U6_E2"]
+
+
+def entries(order, n=400):
+    rng = np.random.default_rng(1)
+    cells, genes, values = rng.integers(0, 30, n), rng.integers(0, 20, n), rng.integers(0, 5, n)
+    places = np.lexsort({"cells": (genes, cells), "genes": (cells, genes), "none": (np.arange(n),)}[order])
+    return cells[places], genes[places], values[places]
+
+
+@pytest.mark.parametrize("order", ["cells", "genes", "none"])
+def test_entries_in_any_order_and_repeated_ones_are_added_up(order):
+    cells, genes, values = entries(order)
+    expected = np.zeros((30, 20))
+    np.add.at(expected, (cells, genes), values)
+    blocks = [(cells[k : k + 70], genes[k : k + 70], values[k : k + 70]) for k in range(0, 400, 70)]
+    counts = sparse_counts(iter(blocks), (30, 20), where="here")
+    np.testing.assert_array_equal(counts.toarray(), expected)
+    assert counts.has_canonical_format
+    assert counts.dtype == np.uint16
+    assert counts.nnz == np.count_nonzero(expected)
+
+
+def test_sums_of_repeated_entries_do_not_overflow():
+    block = (np.array([0, 0]), np.array([0, 0]), np.array([60_000, 60_000]))
+    assert sparse_counts([block], (1, 1), where="here")[0, 0] == 120_000
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1, 2], "uint16"),
+        ([1, 65536], "uint32"),
+        ([1.0, 2**33], "uint64"),
+        ([0.5], "f4"),
+        ([-1], "f4"),
+        ([np.nan], "f4"),
+    ],
+)
+def test_values_take_the_smallest_type_that_holds_them(values, dtype):
+    assert narrowed(np.array(values)).dtype == dtype
+
+
+def refusal(path, **options):
+    with pytest.raises(InputError) as caught:
+        readers.read(path, dataset="liver", **options)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def replaced(path, name, old, new):
+    file = next(path.rglob(name))
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("spliced.mtx", "8 6 48", "6 8 48", "is 6 x 8, but its names say 8 x 6"),
+        ("spliced.mtx", "8 6 48", "8 6 50", "says that it has 50 entries, but has 48"),
+        ("spliced.mtx", "\n1 1 ", "\n9 1 ", "a count for gene 9, but there are 8 genes"),
+        ("spliced.mtx", "\n1 1 ", "\n0 1 ", "a count for gene 0"),
+        ("spliced.mtx", "\n1 1 ", "\n1 1 x", "damaged"),
+        ("spliced.mtx", "%%MatrixMarket", "MatrixMarket", "does not begin like a Matrix Market file"),
+        ("spliced.mtx", "coordinate", "array", "of another kind"),
+        ("barcodes.tsv", layouts.BARCODES[1], layouts.BARCODES[0], "1 barcodes occur more than once"),
+        ("barcodes.tsv", layouts.BARCODES[1], "", "line 2 of barcodes.tsv is empty"),
+    ],
+)
+def test_a_damaged_matrix_is_refused_in_words(tmp_path, name, old, new, said):
+    path, _ = layouts.write(layouts.starsolo, tmp_path / "sample")
+    assert said in refusal(replaced(path, name, old, new))
+
+
+def test_a_plain_count_matrix_is_told_from_an_old_starsolo(tmp_path):
+    path, _ = layouts.write(layouts.triples, tmp_path / "sample")
+    assert "does not have spliced, unspliced and ambiguous counts in each line" in refusal(path / "spliced")
+
+
+def test_places_where_there_is_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "it holds nothing" in refusal(tmp_path / "empty")
+    (tmp_path / "empty.h5ad").touch()
+    assert "the file is empty" in refusal(tmp_path / "empty.h5ad")
+    (tmp_path / "link").symlink_to("nowhere")
+    assert "a link to nowhere" in refusal(tmp_path / "link")
+    (tmp_path / "one.mtx").write_text("%%MatrixMarket")
+    assert "Give the folder" in refusal(tmp_path / "one.mtx")
+
+
+def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
+    path, _ = layouts.write(layouts.starsolo, tmp_path / "sample")
+
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    assert "may not be read" in refusal(path)
+
+
+def test_a_format_that_is_named_is_believed(tmp_path):
+    path, _ = layouts.write(layouts.h5ad, tmp_path / "sample")
+    assert "not a loom file" in refusal(path, format="loom")
+
+
+def test_a_loom_of_several_samples_keeps_what_tells_them_apart(tmp_path):
+    import h5py
+
+    path, _ = layouts.write(layouts.loom, tmp_path / "sample")
+    with h5py.File(path, "r+") as file:
+        del file["col_attrs/CellID"]
+        names = [f"{sample}:{name}x" for sample in "ab" for name in layouts.BARCODES[:3]]
+        file["col_attrs/CellID"] = np.array(names, dtype=object)
+    assert readers.read(path, dataset="d").obs_names.tolist() == names
+
+
+def test_a_group_that_holds_itself_is_refused(tmp_path):
+    import h5py
+
+    path, _ = layouts.write(layouts.h5ad, tmp_path / "sample")
+    with h5py.File(path, "r+") as file:
+        file["obs/loop"] = file["obs"]
+        file["obs"].attrs["column-order"] = np.array(["loop"], dtype=object)
+    assert "damaged" in refusal(path)
+
+
+def test_an_annotated_file_needs_cells(tmp_path):
+    empty = AnnData(layers={layer: sparse.csr_matrix((0, 8)) for layer in ("spliced", "unspliced")}, shape=(0, 8))
+    empty.write_h5ad(tmp_path / "none.h5ad")
+    assert "there are no cells" in refusal(tmp_path / "none.h5ad")
