@@ -16,6 +16,8 @@ from veloshard.samples import combine
 
 log = logging.getLogger(__name__)
 
+CELLS_AT_ONCE = 4096
+
 
 def ingest(
     source,
@@ -96,10 +98,10 @@ def ingest(
     matrices, graph = _graph(read, neighbors, where=where, key=key)
 
     are_whole = all(counts.dtype.kind != "f" for counts in read.layers.values())
-    stale = _stale_sizes(read)
+    stale, duplicates = _stale_sizes(read), _duplicate_cells(read)
     warnings = [
         *read.uns["reader"]["notes"],
-        *_unusual_counts(read, are_whole=are_whole),
+        *_unusual_counts(read, are_whole=are_whole, duplicates=duplicates),
         *(f"{column} of the file is below the counts in some cells: not used" for column in stale),
     ]
     log.info("%s: %d cells, %d genes", where, *read.shape)
@@ -113,7 +115,7 @@ def ingest(
         "counts": "integer" if are_whole else "non-integer",
         "n_cells": read.n_obs,
         "n_genes": read.n_vars,
-        "duplicate_cells": _duplicate_cells(read),
+        "duplicate_cells": duplicates,
         "warnings": np.array(warnings, dtype=str),
     }
     if "annotations" in read.uns:
@@ -163,7 +165,11 @@ def content_hash(*paths):
 
 def _check_counts(read, layer, *, where):
     counts = read.layers[layer]
-    for fault, is_bad in (("not finite", ~np.isfinite(counts.data)), ("negative", counts.data < 0)):
+    if counts.dtype.kind == "u":
+        faults = ()
+    else:
+        faults = (("not finite", ~np.isfinite(counts.data)), ("negative", counts.data < 0))
+    for fault, is_bad in faults:
         if is_bad.any():
             entry = is_bad.argmax()
             cell = np.searchsorted(counts.indptr, entry, side="right") - 1
@@ -208,16 +214,15 @@ def _graph(read, wanted, *, where, key):
     return matrices, {"neighbors": graph}
 
 
-def _unusual_counts(read, *, are_whole):
-    by_cell, by_gene = (sum(np.ravel(read.layers[layer].sum(axis=axis)) for layer in LAYERS) for axis in (1, 0))
-    cells, genes = np.sum(by_cell == 0), np.sum(by_gene == 0)
-    duplicates = _duplicate_cells(read)
+def _unusual_counts(read, *, are_whole, duplicates):
+    sums = [_sums(read.layers[layer]) for layer in LAYERS]
+    cells, genes = (int(np.sum(sum(of_layers) == 0)) for of_layers in zip(*sums, strict=True))
     warnings = {
         "counts are not whole numbers: they are used as expected counts": not are_whole,
         "spliced counts add up to the same number in all cells: they are normalised already; give raw counts": (
-            _are_normalised(read.layers["spliced"])
+            _are_even(sums[0][0])
         ),
-        "spliced counts look logged: give raw counts": not are_whole and _are_logged(read.layers["spliced"]),
+        "spliced counts look logged: give raw counts": not are_whole and _are_even(_sums_of_logged(read)),
         f"{cells} cells have no counts: left out": cells > 0,
         f"{genes} genes have no counts: left out": genes > 0,
         f"{duplicates} cells have exactly the counts of another: was a sample named twice?": duplicates > 0,
@@ -225,37 +230,57 @@ def _unusual_counts(read, *, are_whole):
     return [warning for warning, holds in warnings.items() if holds]
 
 
-def _are_normalised(counts):
+def _blocks(counts):
+    """The counts, some cells at a time: SciPy makes all of a matrix double before it adds or multiplies."""
+    for first in range(0, counts.shape[0], CELLS_AT_ONCE):
+        yield counts[first : first + CELLS_AT_ONCE]
+
+
+def _sums(counts):
+    """Sums of the counts of each cell, (n_cells,), and of each gene, (n_genes,)."""
+    by_gene, by_cell = np.zeros(counts.shape[1]), []
+    for block in _blocks(counts):
+        by_cell.append(np.ravel(block.sum(axis=1, dtype=np.float64)))
+        by_gene += np.ravel(block.sum(axis=0, dtype=np.float64))
+    return np.concatenate(by_cell), by_gene
+
+
+def _are_even(sums):
     """Whether all cells with counts have the same sum, as after a division by it."""
-    sums = np.ravel(counts.sum(axis=1, dtype=np.float64))
     sums = sums[sums > 0]
     return len(sums) > 2 and np.ptp(sums) < 1e-3 * sums.mean()
 
 
-def _are_logged(counts):
-    """Whether log(1 + x) was taken of normalised counts: undone, all cells have the same sum."""
-    undone = counts.copy()
-    undone.data = np.expm1(np.minimum(counts.data.astype(np.float64), 50.0))
-    return _are_normalised(undone)
+def _sums_of_logged(read):
+    """Sums of the cells if log(1 + x) is undone."""
+    sums = []
+    for block in _blocks(read.layers["spliced"]):
+        undone = block.astype(np.float64)
+        undone.data = np.expm1(np.minimum(undone.data, 50.0))
+        sums.append(np.ravel(undone.sum(axis=1)))
+    return np.concatenate(sums)
 
 
 def _duplicate_cells(read):
     """Number of cells, of more than ten genes, that have exactly the counts of an earlier one."""
-    weights = np.random.default_rng(0).random((2, read.n_vars))
-    marks = np.column_stack([read.layers[layer] @ of_genes for layer, of_genes in zip(LAYERS, weights, strict=True)])
+    weights = np.random.default_rng(0).random((len(LAYERS), read.n_vars))
+    marks = [
+        np.concatenate([block @ of_genes for block in _blocks(read.layers[layer])])
+        for layer, of_genes in zip(LAYERS, weights, strict=True)
+    ]
     rich = np.diff(read.layers["spliced"].indptr) > 10
-    return int(rich.sum() - len(np.unique(marks[rich], axis=0)))
+    return int(rich.sum() - len(np.unique(np.column_stack(marks)[rich], axis=0)))
 
 
 def _stale_sizes(read):
     """Columns of sizes that cannot be the full depth of these counts: left over from other counts."""
     stale = []
     for layer in LAYERS:
-        column, counts = f"initial_size_{layer}", read.layers[layer].sum(axis=1, dtype=np.float64)
+        column = f"initial_size_{layer}"
         # a thousandth for sums in single precision
         if column not in read.obs:
             continue
         brought = pd.to_numeric(read.obs[column], errors="coerce").to_numpy()
-        if not np.all(brought >= np.ravel(counts) * 0.999):
+        if not np.all(brought >= _sums(read.layers[layer])[0] * 0.999):
             stale.append(column)
     return stale
