@@ -22,7 +22,8 @@ def prepared(labels, spliced, unspliced, genes):
         index=[f"cell{i}" for i in range(len(labels))],
     )
     record = {"left_out": {"empty_cells": np.int64(3)}, "warnings": np.array([], dtype=str)}
-    ingested = {"warnings": np.array([], dtype=str), "duplicate_cells": 0, "n_cells": len(obs), "counts": "integer"}
+    ingested = {"warnings": np.array([], dtype=str), "duplicate_cells": 0, "n_cells": len(obs)}
+    ingested |= {"counts": "integer", "format": "h5ad"}
     return AnnData(obs=obs, uns={"ingest": ingested, "prepare": record})
 
 

@@ -42,15 +42,20 @@ def test_no_rule_retries_by_itself():
     assert not [path for path in (ROOT / "workflow/rules").glob("*.smk") if "retries:" in path.read_text()]
 
 
-def test_the_profile_of_one_machine_runs(small_config, tmp_path):
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config()))
-    place, _ = profile("node")
+@pytest.mark.parametrize("name", ["slurm", "node", *SUBMITTERS])
+def test_a_profile_plans_all_jobs(name, small_config, tmp_path):
+    # two methods, as Snakemake once found no way through groups of both
+    methods = {"dynamical": {}, "residual": {"method": "dynamical", "velocity": "residual"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config(methods=methods)))
+    place, _ = profile(name)
     process = subprocess.run(
         [sys.executable, "-m", "snakemake", "--profile", place, "--snakefile", ROOT / "Snakefile", "--dry-run",
          "--configfile", "config.yaml"],
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
-    assert process.returncode == 0, process.stdout + process.stderr
+    said = process.stdout + process.stderr
+    assert process.returncode == 0, said
+    assert "draw_figure             14" in said
 
 
 @pytest.mark.parametrize("name", SUBMITTERS)

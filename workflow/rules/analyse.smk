@@ -14,8 +14,6 @@ rule project_velocity:
         "results/benchmarks/{dataset}/{method}/project_velocity.jsonl"
     params:
         code=code_of("project_velocity"),
-    group:
-        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -39,8 +37,6 @@ rule score_confidence:
         "results/benchmarks/{dataset}/{method}/score_confidence.jsonl"
     params:
         code=code_of("score_confidence"),
-    group:
-        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -67,8 +63,6 @@ rule order_cells:
         code=code_of("order_cells"),
         clusters=clusters_of,
         root=root_of,
-    group:
-        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -102,8 +96,6 @@ rule assemble_result:
         code=code_of("assemble_result"),
         clusters=clusters_of,
         options=reported_options,
-    group:
-        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -11,8 +11,6 @@ rule compile_fit:
     params:
         code=fit_code,
         options=method_options,
-    group:
-        "compile"
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -32,8 +30,6 @@ rule compile_graph:
         "results/benchmarks/compile_graph.jsonl"
     params:
         code=code_of("build_graph"),
-    group:
-        "compile"
     conda:
         "../../envs/core.yaml"
     threads: 1

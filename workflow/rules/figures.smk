@@ -21,8 +21,6 @@ rule draw_figure:
         code=figure_code,
         options=figure_options,
         style=figure_style,
-    group:
-        "figures"
     conda:
         "../../envs/core.yaml"
     threads: 1

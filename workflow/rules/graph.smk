@@ -39,8 +39,6 @@ rule merge_graphs:
     params:
         code=code_of("build_graph", "merge_graphs"),
         sqrt_transform=stabilizes_variance,
-    group:
-        "analysis"
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -86,6 +86,7 @@ def quality_table(quality):
     return pd.DataFrame(
         {
             "dataset": name,
+            "format": found["format"],
             "cells": found["dataset"]["cells"],
             "spliced": found["dataset"]["spliced_counts"],
             "unspliced": found["dataset"]["unspliced_counts"],

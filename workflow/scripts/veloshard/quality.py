@@ -60,7 +60,7 @@ def quality_control(
     Returns
     -------
     dict
-        Fit for JSON.  `verdict`: a sentence.  `checks`: `name`, `value`, what is `usual` and whether it `holds`.
+        Fit for JSON.  `verdict`: a sentence.  `format` of the source.  `checks`: `name`, `value`, what is `usual` and whether it `holds`.
         `dataset` and every item of `clusters`: `cells`, medians over cells of
         `spliced_counts`, `unspliced_counts` and `genes`, and the mean of the cells' `unspliced_fraction`;
         for a cluster of a single cell these are None, with a `reason`.  Further the number of
@@ -97,6 +97,7 @@ def quality_control(
     ]
     return {
         "verdict": _verdict(checks, notes),
+        "format": str(ingested["format"]),
         "checks": checks,
         "dataset": whole,
         "clusters": rows,
