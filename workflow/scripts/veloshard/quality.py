@@ -60,11 +60,12 @@ def quality_control(
     Returns
     -------
     dict
-        Fit for JSON.  `verdict`: a sentence.  `format` of the source.  `checks`: `name`, `value`, what is `usual` and whether it `holds`.
-        `dataset` and every item of `clusters`: `cells`, medians over cells of
+        Fit for JSON.  `verdict`: a sentence.  `format` of the source.  `checks`: `name`, `value`, what is `usual`
+        and whether it `holds`.  `dataset` and every item of `clusters`: `cells`, medians over cells of
         `spliced_counts`, `unspliced_counts` and `genes`, and the mean of the cells' `unspliced_fraction`;
         for a cluster of a single cell these are None, with a `reason`.  Further the number of
-        `unlabelled_cells`, what was `left_out`, and all `warnings`, from the first step on.
+        `unlabelled_cells`, what was `left_out`, how `annotations` matched, and all `warnings`, from the first
+        step on.
     """
     cells = pd.DataFrame(
         {
