@@ -11,6 +11,7 @@ import pandas as pd
 from anndata.io import read_elem
 
 from veloshard.errors import InputError, choices
+from veloshard.readers.common import reading
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ def read_annotations(path, *, where, key):
     if not path.name.endswith(TABLES):
         raise InputError(f"{where}: neither of {', '.join(TABLES)}. {remedy}")
     embeddings = {}
-    try:
+    with reading(where):
         if path.suffix == ".h5ad":
             with h5py.File(path) as file:
                 table = read_elem(file["obs"])
@@ -198,9 +199,6 @@ def read_annotations(path, *, where, key):
         else:
             separator = "," if ".csv" in path.name else "\t"
             table = pd.read_csv(path, sep=separator, index_col=0, dtype={0: str})
-    except Exception as error:  # on a damaged file pandas, h5py and gzip raise whatever comes to hand
-        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"{where}: damaged, cannot be read ({said}). Write or download it again.") from error
     table.index = table.index.astype(str)
     if not len(table):
         raise InputError(f"{where}: the file has no rows. {remedy}")

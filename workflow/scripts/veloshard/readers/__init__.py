@@ -4,14 +4,13 @@ Each returns the same: an AnnData of cells x genes as `common.assemble` makes it
 it cannot read; whether the content can be used is for `ingest` to judge, alike for every format.
 """
 
-import warnings
 from pathlib import Path
 
 import h5py
-import pandas as pd
 
 from veloshard.errors import InputError
 from veloshard.readers import h5ad, loom, matrices
+from veloshard.readers.common import reading
 
 # what is found by looking, and which reader reads it
 READERS = {
@@ -47,19 +46,9 @@ def read(path, *, dataset, layers=None, format=None):
         If there is no such file, if it is damaged, of no known format, or lacks what is needed.
     """
     where, key = f"dataset {dataset!r}: {path}", f"datasets.{dataset}"
-    try:
+    with reading(where):
         format = format or find_format(path, where=where, key=key)
-        with warnings.catch_warnings():
-            # a parser that warns has left something out
-            warnings.simplefilter("error", category=pd.errors.ParserWarning)
-            return READERS[format](path, where=where, key=key, layers=layers or {})
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{where}: may not be read ({error}). Give yourself the right to.") from error
-    except Exception as error:  # on a damaged file h5py, AnnData, pandas and gzip raise whatever comes to hand
-        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"{where}: damaged, cannot be read ({said}). Write or download it again.") from error
+        return READERS[format](path, where=where, key=key, layers=layers or {})
 
 
 def find_format(path, *, where, key):
@@ -74,10 +63,9 @@ def find_format(path, *, where, key):
             return "zarr"
         folder = matrices.find(path)
         if folder is None:
-            held = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
             raise InputError(
-                f"{where}: no spliced and unspliced counts of STARsolo, kb-python or alevin-fry in this folder (it "
-                f"holds {held}). Give the folder that holds matrices, barcodes and genes, or a file. {remedy}"
+                f"{where}: no spliced and unspliced counts of STARsolo, kb-python or alevin-fry in this folder "
+                f"({matrices.near(path)}). Give the folder that holds matrices, barcodes and genes, or a file. {remedy}"
             )
         return folder.format
     if path.stat().st_size == 0:

@@ -1,5 +1,8 @@
 """What all readers share: the names of layers, and the one form in which counts leave them."""
 
+import warnings
+from contextlib import contextmanager
+
 import pandas as pd
 from anndata import AnnData
 
@@ -8,6 +11,23 @@ from veloshard.errors import InputError, choices
 # what programs call the layers; `ambiguous` need not be there
 LAYER_NAMES = {"spliced": ("spliced", "mature"), "unspliced": ("unspliced", "nascent"), "ambiguous": ("ambiguous",)}
 LAYERS = ("spliced", "unspliced")
+
+
+@contextmanager
+def reading(where):
+    """Whatever h5py, AnnData, pandas and gzip raise on a damaged file, as an InputError that names it."""
+    try:
+        with warnings.catch_warnings():
+            # a parser that warns has left something out
+            warnings.simplefilter("error", category=pd.errors.ParserWarning)
+            yield
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{where}: may not be read ({error}). Give yourself the right to.") from error
+    except Exception as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{where}: damaged, cannot be read ({said}). Write or download it again.") from error
 
 
 def chosen_layers(available, own_names, *, where, key):

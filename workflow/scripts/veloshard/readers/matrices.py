@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from veloshard.errors import InputError
-from veloshard.readers.common import assemble, gene_table
+from veloshard.readers.common import assemble, gene_table, reading
 from veloshard.readers.counts import ENTRIES_AT_ONCE, sparse_counts
 
 # where programs put matrices in the folder that users name; what is filtered comes before what is not
@@ -55,6 +55,16 @@ def find(path):
                     if found:
                         return found
     return None
+
+
+def near(path):
+    """What a folder without a known layout does hold: in the first place that has matrices, else at all."""
+    path = Path(path)
+    for folder in (path / place / depth for place in PLACES for depth in DEPTHS):
+        names = sorted(file.name for file in folder.glob("*")) if folder.is_dir() else []
+        if any(".mtx" in name for name in names):
+            return f"{folder.relative_to(path)} holds {', '.join(names[:8])}"
+    return f"it holds {', '.join(sorted(entry.name for entry in path.iterdir())[:8]) or 'nothing'}"
 
 
 def _existing(folder, *names):
@@ -145,8 +155,8 @@ def read(path, *, where, key, layers):
     folder = find(path)
     if folder is None:
         raise InputError(
-            f"{where}: no spliced and unspliced matrices of STARsolo, kb-python or alevin-fry, with barcodes and "
-            f"genes. Give the folder that holds them in {key}.source."
+            f"{where}: no matrices of STARsolo, kb-python or alevin-fry ({near(path)}). Give the folder that holds "
+            f"them in {key}.source."
         )
     where = where if folder.path == Path(path) else f"{where}, {folder.path.relative_to(path)}"
     names = {name: read_names(name, where=where) for m in folder.layers.values() for name in (m.cells, m.genes)}
@@ -211,7 +221,7 @@ def _places(names, wanted):
 
 def read_names(path, *, where):
     """Names of cells or genes of a text file, a line each: columns `id` and `name`, the id where there is none."""
-    with opened(path) as file:
+    with reading(f"{where}/{path.name}"), opened(path) as file:
         text = file.read().decode("utf-8")
     lines = text.split("\n")
     rows = [line.rstrip("\r").split("\t") for line in (lines[:-1] if lines[-1] == "" else lines)]
@@ -230,7 +240,7 @@ def opened(path):
 
 
 def _read_layer(matrix, n_cells, n_genes, *, where):
-    with opened(matrix.path) as file:
+    with reading(f"{where}/{matrix.path.name}"), opened(matrix.path) as file:
         shape = _shape_line(file, matrix, where=where)
         expected = (n_genes, n_cells) if matrix.is_turned else (n_cells, n_genes * matrix.n_blocks)
         if shape[:2] != expected:
