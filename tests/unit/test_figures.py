@@ -49,6 +49,8 @@ def made_up(n_cells=120, *, dynamical=True, clusters=True):
             "velocity_length": rng.random(n_cells) * 10,
             "initial_size_spliced": rng.uniform(800, 1200, n_cells),
             "initial_size_unspliced": rng.uniform(200, 300, n_cells),
+            "n_genes": rng.integers(200, 400, n_cells),
+            "unspliced_fraction": rng.uniform(0.1, 0.4, n_cells),
         },
         index=[f"cell{k}" for k in range(n_cells)],
     )

@@ -128,7 +128,9 @@ def test_quality_tells_counts_of_the_dataset_and_its_clusters(small_run):
 
 def test_every_figure_is_drawn_as_png_and_pdf(folder):
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert figures == {"stream", "grid", "arrows", "phase_portraits", "proportions", "latent_time", "confidence"}
+    assert figures == {
+        "stream", "grid", "arrows", "phase_portraits", "proportions", "quality", "latent_time", "confidence"
+    }  # fmt: skip
     for name in figures:
         with Image.open(folder / f"figures/{name}.png") as image:
             # something is drawn: many colours, not a white sheet

@@ -173,6 +173,8 @@ def reported_options(wildcards):
 
 def figure_options(wildcards):
     """Options of one figure."""
+    if wildcards.figure == "quality":
+        return {key: value for key, value in config["quality"].items() if key != "max_duplicates"}
     chosen = {"phase_portraits": ("genes", "n_genes")}.get(wildcards.figure, ())
     return {key: config["figures"][key] for key in chosen}
 
