@@ -4,7 +4,7 @@ import layouts
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from veloshard.annotations import RULES, match
 from veloshard.errors import InputError
 from veloshard.ingest import ingest
@@ -86,18 +86,55 @@ def test_a_poor_match_stops_with_names_and_the_way_out(source, tmp_path):
 
 def test_a_pattern_names_sample_and_barcode(tmp_path):
     paths = {name: str(layouts.write(layouts.starsolo, tmp_path / name)[0]) for name in ("s1", "s2")}
-    names = [f"{name}-1_{sample}" for sample in paths for name in layouts.BARCODES]
+    names = [f"{name}#{sample}" for sample in paths for name in layouts.BARCODES]
     table(names).to_csv(tmp_path / "cells.csv")
     with pytest.raises(InputError, match=r"6 barcodes are in both, .* but not once in each") as caught:
         joined(paths, tmp_path / "cells.csv")
     assert "liver.annotations.match" in str(caught.value)
-    counts = joined(paths, tmp_path / "cells.csv", match=r"^(?P<barcode>[ACGT]+)-1_(?P<sample>.+)$")
+    counts = joined(paths, tmp_path / "cells.csv", match=r"^(?P<barcode>[ACGT]+)#(?P<sample>.+)$")
     assert counts.obs["depth"].tolist() == list(range(12))
 
 
 def test_a_name_that_two_rows_share_matches_nothing():
     matched = match(np.array(["AAAAAAA", "CCCCCCC"]), np.array(["AAAAAAA-1", "AAAAAAA-2", "CCCCCCC-1"]))
     assert matched.rows.tolist() == [-1, 2]
+
+
+@pytest.mark.parametrize("form", ["{sample}_{name}-1", "{sample}:{name}x", "{name}-1-{sample}", "{name}_{sample}"])
+def test_barcodes_that_samples_share_go_to_the_sample_that_is_named(tmp_path, form):
+    paths = {name: str(layouts.write(layouts.starsolo, tmp_path / name)[0]) for name in ("s1", "s2")}
+    names = [form.format(sample=sample, name=name) for sample in ("s2", "s1") for name in layouts.BARCODES]
+    table(names).to_csv(tmp_path / "cells.csv")
+    counts = joined(paths, tmp_path / "cells.csv")
+    assert counts.obs["depth"].tolist() == [*range(6, 12), *range(6)]
+    assert counts.uns["ingest"]["annotations"]["rule"] == "by sample and barcode"
+
+
+def test_rows_of_another_sample_are_not_taken():
+    cells = np.array([f"{s}:{name}" for s, names in (("s1", "AC"), ("s2", "GT")) for name in (n * 8 for n in names)])
+    samples = np.array(["s1", "s1", "s2", "s2"])
+    # each row names the other sample
+    rows = np.array(["s2_AAAAAAAA-1", "s2_CCCCCCCC-1", "s1_GGGGGGGG-1", "s1_TTTTTTTT-1"])
+    assert (match(cells, rows, samples=samples).rows == -1).all()
+    # rows of two samples, and cells of one: whose is whose?
+    rows = np.array(["AAAAAAAA-1", "CCCCCCCC-2", "GGGGGGGG-1", "TTTTTTTT-2"])
+    assert (match(np.array(["AAAAAAAA", "CCCCCCCC", "GGGGGGGG"]), rows).rows == -1).all()
+    # one to one, if not by name
+    rows = np.array(["AAAAAAAA-1", "CCCCCCCC-1", "GGGGGGGG-2", "TTTTTTTT-2"])
+    assert match(cells, rows, samples=samples).rows.tolist() == [0, 1, 2, 3]
+
+
+def test_columns_with_gaps_and_dates_can_be_written(source, tmp_path):
+    cells = table(layouts.BARCODES[:4]).assign(doublet=[True, False, True, None], day=pd.Timestamp("2026-01-01"))
+    cells["_index"], cells["initial_size_spliced"] = "x", 1e6
+    cells.to_parquet(tmp_path / "cells.parquet")
+    counts = joined(source, tmp_path / "cells.parquet", unmatched="keep")
+    counts.write_h5ad(tmp_path / "counts.h5ad")
+    written = read_h5ad(tmp_path / "counts.h5ad").obs
+    assert written["doublet"].isna().tolist() == [False, False, False, True, True, True]
+    np.testing.assert_array_equal(written["depth"], [0, 1, 2, 3, np.nan, np.nan])
+    # sizes of other counts would be taken for those of these
+    assert "initial_size_spliced" not in written
 
 
 @pytest.mark.parametrize(

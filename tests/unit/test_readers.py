@@ -141,9 +141,13 @@ def test_entries_in_any_order_and_repeated_ones_are_added_up(order):
     assert counts.nnz == np.count_nonzero(expected)
 
 
-def test_sums_of_repeated_entries_do_not_overflow():
-    block = (np.array([0, 0]), np.array([0, 0]), np.array([60_000, 60_000]))
-    assert sparse_counts([block], (1, 1), where="here")[0, 0] == 120_000
+@pytest.mark.parametrize("cells", [[0, 0], [1, 0, 1, 0]])
+def test_sums_of_repeated_entries_do_not_overflow(cells):
+    values, genes = np.full(len(cells), 60_000), np.array([0, 0, 1, 0][: len(cells)])
+    expected = np.zeros((2, 2))
+    np.add.at(expected, (cells, genes), values)
+    found = sparse_counts([(np.array(cells), genes, values)], (2, 2), where="here")
+    np.testing.assert_array_equal(found.toarray(), expected)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +201,30 @@ def test_a_damaged_matrix_is_refused_in_words(tmp_path, name, old, new, said):
 
 def test_a_plain_count_matrix_is_told_from_an_old_starsolo(tmp_path):
     path, _ = layouts.write(layouts.triples, tmp_path / "sample")
-    assert "does not have spliced, unspliced and ambiguous counts in each line" in refusal(path / "spliced")
+    assert "(. holds barcodes.tsv.gz, features.tsv.gz, matrix.mtx.gz)" in refusal(path / "spliced")
+
+
+def test_a_matrix_beside_the_folders_of_layers_is_no_layer(tmp_path):
+    path, counts = layouts.write(layouts.triples, tmp_path / "sample")
+    for file in (path / "spliced").iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    np.testing.assert_array_equal(readers.read(path, dataset="d").layers["spliced"].toarray(), counts["spliced"])
+    assert "no matrices of kb_nac" in refusal(path, format="kb_nac")
+    assert "has no layers to name" in refusal(path, layers={"spliced": "mature"})
+
+
+def test_alevin_fry_lists_its_genes_once_or_thrice(tmp_path):
+    path, counts = layouts.write(layouts.alevin_fry, tmp_path / "sample")
+    names = path / "alevin/quants_mat_cols.txt"
+    names.write_text("".join(f"{name}{end}\n" for end in ("", "-U", "-A") for name in layouts.IDS))
+    read = readers.read(path, dataset="d")
+    assert read.var_names.tolist() == layouts.IDS
+    np.testing.assert_array_equal(read.layers["ambiguous"].toarray(), counts["ambiguous"])
+
+
+def test_one_layer_cannot_be_both(tmp_path):
+    path, _ = layouts.write(layouts.h5ad, tmp_path / "sample")
+    assert "cannot both be layer 'spliced'" in refusal(path, layers={"unspliced": "spliced"})
 
 
 def test_places_where_there_is_nothing(tmp_path):

@@ -79,6 +79,10 @@ def test_log_and_quality_say_how_it_was_read_and_matched(sampled):
     [
         ("dataset\tsource\nd\tx.h5ad\nd\ty.h5ad\n", "line 3: dataset 'd' has several rows; name the sample of each"),
         ("dataset\tsample\tsource\nd\ta\tx.h5ad\nd\ta\ty.h5ad\n", "line 3: sample 'a' of dataset 'd' is there twice"),
+        (
+            "dataset\tsample\tsource\tannotations\nd\ta\tx\ta.csv\nd\tb\ty\tb.csv\n",
+            "line 3: dataset 'd' has annotations in a.csv and in b.csv",
+        ),
         ("dataset\tsuorce\nd\tx.h5ad\n", "'suorce' is unknown; did you mean 'source'?"),
         ("dataset\tsource\n../d\tx.h5ad\n", "line 2, dataset: '../d' is not of the form"),
         ("dataset\tsource\nd\t\n", "'source' is a required property"),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import h5py
 import pytest
+from anndata import read_h5ad
+from test_inputs import write_triples
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,12 +112,16 @@ def test_an_edited_figure_is_drawn_again(copied):
 
 @pytest.fixture(scope="module")
 def two_sources(small_run, small_config, run_workflow, tmp_path_factory):
-    """Folder and config of a finished run on two files of counts."""
+    """Folder and config of a finished run on a folder of matrices, `a`, and a file, `b`."""
     folder = tmp_path_factory.mktemp("sources")
-    for name in ("a", "b"):
-        shutil.copy(small_run / "demo/counts.h5ad", folder / f"{name}.h5ad")
+    shutil.copy(small_run / "demo/counts.h5ad", folder / "b.h5ad")
+    # a folder of links, as other workflows leave behind
+    write_triples(folder / "made", read_h5ad(folder / "b.h5ad"))
+    (folder / "a").mkdir()
+    for layer in ("spliced", "unspliced"):
+        (folder / "a" / layer).symlink_to(folder / "made" / layer)
     config = small_config(
-        datasets={name: {"source": f"{name}.h5ad", "clusters": "clusters"} for name in ("a", "b")},
+        datasets={"a": {"source": "a"}, "b": {"source": "b.h5ad", "clusters": "clusters"}},
         methods={"steady_state": {}},
         figures={"draw": ["grid"], "dpi": 50},
         shards=1,
@@ -127,7 +133,8 @@ def two_sources(small_run, small_config, run_workflow, tmp_path_factory):
 
 def test_a_touched_source_reruns_nothing(two_sources, run_workflow):
     folder, config = two_sources
-    (folder / "a.h5ad").touch()
+    for path in ("b.h5ad", "a", "made/spliced/matrix.mtx"):
+        (folder / path).touch()
     assert planned_rules(run_workflow(config, folder, "--dry-run")) == set()
 
 
@@ -139,6 +146,16 @@ def test_another_count_reruns_all_of_its_dataset_and_nothing_else(two_sources, r
     # the number of cells tells into how many jobs the graph is split: those are planned when it is known
     assert planned_rules(process) == ALL - {"build_graph"}
     assert "output: results/a/" not in process.stdout
+
+
+def test_another_count_in_a_folder_is_seen_through_links(two_sources, run_workflow):
+    folder, config = two_sources
+    matrix = folder / "made/spliced/matrix.mtx"
+    lines = matrix.read_text().splitlines()
+    row, column, count = lines[-1].split()
+    matrix.write_text("\n".join([*lines[:-1], f"{row} {column} {int(count) + 1}"]) + "\n")
+    process = run_workflow(config, folder, "--dry-run")
+    assert "output: results/a/counts.h5ad" in process.stdout
 
 
 def test_another_root_orders_the_cells_again_and_fits_nothing(plan):

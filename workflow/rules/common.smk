@@ -41,6 +41,11 @@ def add_samples(config):
         options = named[row["dataset"]] = dict(named.get(row["dataset"]) or {})
         if row.get("annotations"):
             asked = options.get("annotations", defaults.get("annotations", {}))
+            if asked.get("source", row["annotations"]) != row["annotations"]:
+                raise WorkflowError(
+                    f"{place}: dataset {row['dataset']!r} has annotations in {asked['source']} and in "
+                    f"{row['annotations']}. Put those of all its samples into one file."
+                )
             options["annotations"] = {**asked, "source": row["annotations"]}
         if not row.get("sample"):
             if {"source", "samples"} & options.keys():

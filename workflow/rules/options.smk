@@ -57,17 +57,22 @@ def files_of_source(wildcards):
     """All files that a dataset may be read from, those in folders too; none where a rule of ours makes it."""
     if "simulate" in dataset_options(wildcards):
         return []
-    files = []
-    for path in map(Path, read_by(wildcards).values()):
-        found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        is_zarr = path.suffix == ".zarr"
-        files += [str(file) for file in found if file == path or (file.is_file() and (is_zarr or is_of_counts(file)))]
-    return files
+    return [file for path in read_by(wildcards).values() for file in files_below(Path(path))]
 
 
-def is_of_counts(file):
-    """Whether a file in a folder can be a matrix or go with one: alignments beside it can not."""
-    return {".mtx", ".tsv", ".txt", ".json"} & set(file.suffixes[-2:]) != set()
+def files_below(path):
+    """A file, or those in a folder that can be a matrix or go with one: alignments beside it can not."""
+    if not path.is_dir():
+        return [str(path)]
+    is_zarr = any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
+    files, seen = [], set()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        # links may lead round in circles
+        seen.add(os.path.realpath(folder))
+        folders[:] = sorted(name for name in folders if os.path.realpath(f"{folder}/{name}") not in seen)
+        found = [Path(folder, name) for name in sorted(names)]
+        files += [file for file in found if is_zarr or {".mtx", ".tsv", ".txt", ".json"} & set(file.suffixes[-2:])]
+    return [str(file) for file in files if file.is_file()]
 
 
 def content_of_source(wildcards):
@@ -75,9 +80,9 @@ def content_of_source(wildcards):
 
     It is computed anew only where size or time of a file are others than when it was read.
     """
-    files, record = files_of_source(wildcards), Path(f"results/{wildcards.dataset}/ingested.json")
-    if not files:
+    if "simulate" in dataset_options(wildcards):
         return ""
+    files, record = files_of_source(wildcards), Path(f"results/{wildcards.dataset}/ingested.json")
     if record.exists():
         source = json.loads(record.read_text()).get("source", {})
         if source.get("files") == [[Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]:

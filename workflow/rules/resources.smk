@@ -187,8 +187,8 @@ def disk_of_dataset(options):
     """Bytes that all results of a dataset will take, shards that are there for a while included; roughly."""
     shape = shape_of_source(options)
     if shape is None:
-        paths = map(Path, options.get("samples", {"": options.get("source")}).values())
-        n_bytes = sum(file.stat().st_size for path in paths for file in [path, *path.rglob("*")] if file.is_file())
+        paths = options.get("samples", {"": options.get("source")}).values()
+        n_bytes = sum(Path(file).stat().st_size for path in paths for file in files_below(Path(path)))
         return 10 * n_bytes * len(config["methods"])
     n_cells, n_genes = shape
     n_genes = min(n_genes, config["preprocess"]["n_top_genes"])

@@ -18,22 +18,18 @@ log = logging.getLogger(__name__)
 TABLES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet", ".h5ad")
 
 
-def _bare(name):
-    """The longest stretch of bases in a name, itself if there is none."""
-    return max(re.findall(r"[ACGTN]{6,}", name), key=len, default=name)
-
-
-# tried in this order; the first that matches most cells is taken
+# what a name holds beside the part by which cells are found; tried in this order, the first that matches most is taken
 RULES = {
-    "names as they are": lambda name: name,
-    "without -1 at the end": lambda name: re.sub(r"-\d+$", "", name),
-    "without x at the end": lambda name: re.sub(r"x$", "", name),
-    "without what is before the last colon": lambda name: re.sub(r"^.*:", "", name),
-    "without what is before the last colon or underscore, and without -1 or x at the end": lambda name: re.sub(
-        r"^.*[:_]|(-\d+|x)$", "", name
+    "names as they are": r"^(?P<name>.*)$",
+    "without -1 at the end": r"^(?P<name>.*?)(-\d+)?$",
+    "without x at the end": r"^(?P<name>.*?)x?$",
+    "without what is before the last colon": r"^(.*:)?(?P<name>.*)$",
+    "without what is before the last colon or underscore, and without -1 or x at the end": (
+        r"^(.*[:_])?(?P<name>.*?)(-\d+|x)?$"
     ),
-    "by barcode alone": _bare,
+    "by barcode alone": r"(?P<name>[ACGTN]{6,})",
 }
+BY_SAMPLE = "by sample and barcode"
 
 
 class Matched(NamedTuple):
@@ -76,7 +72,10 @@ def join(counts, path, *, columns=None, pattern=None, unmatched="drop", min_matc
     """
     where = f"{where}, annotations {path}"
     table, embeddings = read_annotations(path, where=where, key=key)
-    if columns is not None:
+    if columns is None:
+        # sizes of other counts would take the place of those of these
+        table = table.drop(columns=[name for name in table if str(name).startswith("initial_size")])
+    else:
         lost = [name for name in columns if name not in table and name not in embeddings]
         if lost:
             found = choices([*table, *embeddings], lost[0])
@@ -84,7 +83,8 @@ def join(counts, path, *, columns=None, pattern=None, unmatched="drop", min_matc
         table = table[[name for name in columns if name in table]]
         embeddings = {name: embeddings[name] for name in columns if name in embeddings}
     cells, rows = counts.obs_names.to_numpy(), table.index.to_numpy()
-    matched = match(cells, rows, pattern, where=where, key=key)
+    samples = counts.obs["sample"].astype(str).to_numpy() if "samples" in counts.uns["reader"] else None
+    matched = match(cells, rows, pattern, samples=samples, where=where, key=key)
     has_row = matched.rows >= 0
     n_matched, n_fewer = int(has_row.sum()), min(len(cells), len(rows))
     said = f"{n_matched} of {len(cells)} cells matched, of {len(rows)} rows, by the rule {matched.rule!r}"
@@ -105,6 +105,8 @@ def join(counts, path, *, columns=None, pattern=None, unmatched="drop", min_matc
         new = new.astype({name: object for name in new if new[name].dtype.kind in "biu"})
         new.loc[~has_row] = np.nan
     counts.obs = pd.concat([own, new], axis=1)
+    for name in table:
+        counts.uns.pop(f"{name}_colors", None)  # those of the column whose place it took
     for name, values in embeddings.items():
         counts.obsm[name] = np.where(has_row[:, None], values[place], np.nan)
     record = {"source": str(path), "rule": matched.rule, "cells": len(cells), "rows": len(rows), "matched": n_matched}
@@ -113,17 +115,67 @@ def join(counts, path, *, columns=None, pattern=None, unmatched="drop", min_matc
     return counts
 
 
-def match(cells, rows, pattern=None, *, where="", key=""):
+def match(cells, rows, pattern=None, *, samples=None, where="", key=""):
     """`Matched` of names of cells and of rows: by a pattern, or by the first of the `RULES` that matches most.
 
-    A name that two cells or two rows would share under a rule matches nothing.
+    samples : names of the cells' samples, (n_cells,), where they have such; cells are named SAMPLE:NAME then.
+
+    A name that two cells or two rows share under a rule matches nothing.  Nor does a rule hold under which rows of
+    several kinds, such as names that end in -1 and in -2, would go to cells of one sample: whose they are nobody knows.
     """
     if pattern is not None:
-        return _matched(
-            cells, rows, lambda name: name, _by_pattern(pattern, where=where, key=key), f"pattern {pattern}"
-        )
-    found = [_matched(cells, rows, rule, rule, name) for name, rule in RULES.items()]
+        of_row = _by_pattern(pattern, where=where, key=key)
+        return _matched(cells, [of_row(name) for name in rows], f"pattern {pattern}")
+    found = []
+    if samples is not None:
+        of_row = _by_sample(np.unique(samples))
+        found.append(_matched(cells, [of_row(name) for name in rows], BY_SAMPLE))
+    for name, rule in RULES.items():
+        (cell_names, cell_rest), (row_names, row_rest) = _split(cells, rule), _split(rows, rule)
+        matched = _matched(cell_names, row_names, name)
+        own = cell_rest if samples is None else samples
+        if _is_one_to_one(own, row_rest, matched.rows, samples):
+            found.append(matched)
     return max(found, key=lambda matched: (matched.rows >= 0).sum())
+
+
+def _by_sample(samples):
+    """Function of a row's name: that of a cell, SAMPLE:NAME, if it has a sample at either end."""
+    any_sample = "|".join(re.escape(str(sample)) for sample in sorted(samples, key=len, reverse=True))
+    first = re.compile(rf"^({any_sample})[_:.-](.*?)(?:-\d+|x)?$")
+    last = re.compile(rf"^(.*?)(?:-\d+|x)?[_:.-]({any_sample})$")
+
+    def cell(name):
+        if found := first.match(name):
+            return f"{found[1]}:{found[2]}"
+        return f"{found[2]}:{found[1]}" if (found := last.match(name)) else None
+
+    return cell
+
+
+def _split(names, rule):
+    """The part of each name by which a rule finds it, and the rest."""
+    found = [max(re.finditer(rule, name), key=lambda part: len(part["name"]), default=None) for name in names]
+    parts = [part["name"] if part else name for part, name in zip(found, names, strict=True)]
+    rests = [
+        f"{name[: part.start('name')]}*{name[part.end('name') :]}" if part else "*"
+        for part, name in zip(found, names, strict=True)
+    ]
+    return parts, np.array(rests)
+
+
+def _is_one_to_one(own, row_rest, rows, samples):
+    """Whether rows of one kind go to cells of one kind, and to the sample that they name if they name one."""
+    has_row = rows >= 0
+    pairs = set(zip(own[has_row], row_rest[rows[has_row]], strict=True))
+    if len(pairs) > min(len({of_cell for of_cell, _ in pairs}), len({of_row for _, of_row in pairs})):
+        return False
+    named = () if samples is None else np.unique(samples)
+    return not any(
+        name != sample and re.search(rf"(^|[^A-Za-z0-9]){re.escape(str(name))}([^A-Za-z0-9]|$)", rest)
+        for sample, rest in pairs
+        for name in named
+    )
 
 
 def _by_pattern(pattern, *, where, key):
@@ -146,9 +198,8 @@ def _by_pattern(pattern, *, where, key):
     return cell
 
 
-def _matched(cells, rows, of_cell, of_row, rule):
-    cell_keys = pd.Series([of_cell(name) for name in cells], dtype=object)
-    row_keys = pd.Series([of_row(name) for name in rows], dtype=object)
+def _matched(cell_keys, row_keys, rule):
+    cell_keys, row_keys = pd.Series(list(cell_keys), dtype=object), pd.Series(list(row_keys), dtype=object)
     single = row_keys[~row_keys.duplicated(keep=False) & row_keys.notna()]
     places = pd.Series(single.index, index=single.to_numpy())
     found = cell_keys.map(places).where(~cell_keys.duplicated(keep=False))
@@ -165,7 +216,9 @@ def _fate(unmatched):
 
 def _advice(cells, rows, key):
     """What would have matched, if anything would."""
-    of_cells, of_rows = {_bare(name): name for name in cells}, {_bare(name): name for name in rows}
+    of_cells, of_rows = (
+        dict(zip(_split(names, RULES["by barcode alone"])[0], names, strict=True)) for names in (cells, rows)
+    )
     common = [barcode for barcode in of_cells if barcode in of_rows]
     if len(common) >= 3:
         return (

@@ -71,12 +71,6 @@ def ingest(
     InputError
         For anything that is missing, misspelt, or cannot be what it is said to be.
     """
-    own_names = {layer: (layers or {}).get(layer, layer) for layer in LAYERS}
-    if len(set(own_names.values())) < len(LAYERS):
-        raise InputError(
-            f"dataset {dataset!r}: the spliced and the unspliced counts cannot both be layer "
-            f"{own_names['spliced']!r}. Correct datasets.{dataset}.layers."
-        )
     paths = source if isinstance(source, dict) else {None: source}
     where, key = f"dataset {dataset!r}: {', '.join(map(str, paths.values()))}", f"datasets.{dataset}"
     samples = {}
@@ -88,11 +82,15 @@ def ingest(
     read = combine(samples, join=join, where=f"dataset {dataset!r}") if isinstance(source, dict) else samples[None]
     samples.clear()
     for layer in read.layers:
-        _check_counts(read, layer, where=f"{where}: layer {own_names.get(layer, layer)!r}")
+        _check_counts(read, layer, where=f"{where}: layer {(layers or {}).get(layer, layer)!r}")
     if annotations is not None:
         second, rest = annotations["source"], {name: value for name, value in annotations.items() if name != "source"}
         rest["pattern"] = rest.pop("match", None)
         read = second_file.join(read, second, **rest, min_matched=min_matched, where=f"dataset {dataset!r}", key=key)
+    if neighbors and isinstance(source, dict):
+        raise InputError(
+            f"{where}: neighbour graphs of samples do not join. Remove {key}.neighbors to have one computed."
+        )
     if pca is not None:
         check_coordinates(read, "pca", pca, where=where, key=key)
     matrices, graph = _graph(read, neighbors, where=where, key=key)
@@ -111,7 +109,7 @@ def ingest(
     record = {
         "source": ", ".join(map(str, paths.values())),
         "format": read.uns["reader"]["format"],
-        "sha256": sha256 or content_hash(*paths.values()),
+        "sha256": sha256 or _sha256(*paths.values()),
         "counts": "integer" if are_whole else "non-integer",
         "n_cells": read.n_obs,
         "n_genes": read.n_vars,
@@ -121,8 +119,8 @@ def ingest(
     if "annotations" in read.uns:
         record["annotations"] = read.uns["annotations"]
     return AnnData(
-        obs=read.obs.drop(columns=stale),
-        var=read.var,
+        obs=_writable(read.obs.drop(columns=stale)),
+        var=_writable(read.var),
         # of one kind: fractions in one layer are expected counts in all
         layers={
             name: counts if are_whole else counts.astype(np.float32, copy=False) for name, counts in read.layers.items()
@@ -131,6 +129,28 @@ def ingest(
         obsp=matrices,
         uns={**colors, **graph, "ingest": record},
     )
+
+
+def _writable(table):
+    """The table with columns of kinds that AnnData's files have: numbers, truth, text and categories, gaps included."""
+    columns = {}
+    for name in table:
+        values = table[name]
+        if values.dtype.kind not in "biufO" and not isinstance(values.dtype, pd.CategoricalDtype):
+            values = (
+                values.astype(object) if pd.api.types.is_extension_array_dtype(values.dtype) else values.astype(str)
+            )
+        if values.dtype == object:
+            kind = pd.api.types.infer_dtype(values, skipna=True)
+            if kind == "boolean":
+                values = values.astype("boolean")
+            elif kind in ("integer", "floating", "mixed-integer-float", "decimal"):
+                values = pd.to_numeric(values)
+            else:
+                values = values.where(values.isna(), values.map(str)).where(values.notna(), np.nan).astype("category")
+        columns[str(name)] = values
+    columns.pop(table.index.name or "_index", None)
+    return pd.DataFrame({name: columns[name] for name in columns if name != "_index"}, index=table.index.rename(None))
 
 
 def check_coordinates(read, option, name, *, where, key):
@@ -149,18 +169,12 @@ def check_coordinates(read, option, name, *, where, key):
         )
 
 
-def content_hash(*paths):
-    """Hash of files; of a folder, of the files in it by their names."""
-    digest = hashlib.sha256()
-    for path in map(Path, paths):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                with file.open("rb") as opened:
-                    own = hashlib.file_digest(opened, "sha256")
-                if len(paths) == 1 and file == path:
-                    return own.hexdigest()
-                digest.update(f"{file.relative_to(path)} {own.hexdigest()}\n".encode())
-    return digest.hexdigest()
+def _sha256(*paths):
+    """Hash of a file, '' for several and for folders: who knows which of their files count must say it."""
+    if len(paths) > 1 or Path(paths[0]).is_dir():
+        return ""
+    with Path(paths[0]).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_counts(read, layer, *, where):
@@ -191,7 +205,9 @@ def _graph(read, wanted, *, where, key):
         return {}, {}
     name = "neighbors" if wanted is True else wanted
     remedy = f"Run scanpy.pp.neighbors and write the file again, or correct or remove {key}.neighbors."
-    graphs = {name: value for name, value in read.uns.items() if isinstance(value, dict)}
+    graphs = {
+        name: value for name, value in read.uns.items() if isinstance(value, dict) and "connectivities_key" in value
+    }
     if name not in graphs:
         raise InputError(f"{where}: no neighbour graph {name!r} in uns ({choices(graphs, name)}). {remedy}")
     matrices = {}

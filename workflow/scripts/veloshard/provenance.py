@@ -107,16 +107,22 @@ def jobs_table(benchmarks):
     rows = []
     for path in sorted(Path(benchmarks).rglob("*.jsonl")):
         names = path.relative_to(benchmarks).with_suffix("").parts
-        last = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if not lines:  # of a job that did not end
+            continue
+        last = json.loads(lines[-1])
         rule = next((name for name in reversed(names) if name in rules), names[-1])
         rows.append({"rule": rule, "s": last["s"], "max_rss": last["max_rss"]})
-    by_rule = pd.DataFrame(rows, columns=["rule", "s", "max_rss"]).groupby("rule")
+    # a job too short to be looked at has NA
+    jobs = pd.DataFrame(rows, columns=["rule", "s", "max_rss"])
+    jobs["max_rss"] = pd.to_numeric(jobs["max_rss"], errors="coerce")
+    by_rule = jobs.groupby("rule")
     table = pd.DataFrame(
         {
             "jobs": by_rule.size(),
             "seconds": by_rule["s"].sum().round(1),
             "longest": by_rule["s"].max().round(1),
-            "peak MB": pd.to_numeric(by_rule["max_rss"].max(), errors="coerce").round().astype("Int64"),
+            "peak MB": by_rule["max_rss"].max().round().astype("Int64"),
         }
     )
     return table.sort_values("seconds", ascending=False).reset_index()

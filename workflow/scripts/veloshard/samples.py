@@ -33,7 +33,8 @@ def combine(samples, *, join="intersection", where):
     InputError
         If the samples have no genes in common, or a name occurs twice.
     """
-    column = "gene_ids" if all("gene_ids" in sample.var for sample in samples.values()) else None
+    has_ids = all("gene_ids" in sample.var and sample.var["gene_ids"].is_unique for sample in samples.values())
+    column = "gene_ids" if has_ids else None
     keys = {name: pd.Index(sample.var[column] if column else sample.var_names) for name, sample in samples.items()}
     for name, key in keys.items():
         if key.has_duplicates:
@@ -61,7 +62,9 @@ def combine(samples, *, join="intersection", where):
         layer: _stacked([_on_genes(s.layers[layer], keys[n], genes) for n, s in samples.items()]) for layer in layers
     }
     formats = ", ".join(dict.fromkeys(sample.uns["reader"]["format"] for sample in samples.values()))
-    return AnnData(obs=obs, var=var, layers=counts, uns={"reader": {"format": formats, "notes": notes}})
+    return AnnData(
+        obs=obs, var=var, layers=counts, uns={"reader": {"format": formats, "notes": notes, "samples": list(samples)}}
+    )
 
 
 def _genes(samples, keys, genes, column):

@@ -4,6 +4,7 @@ Each returns the same: an AnnData of cells x genes as `common.assemble` makes it
 it cannot read; whether the content can be used is for `ingest` to judge, alike for every format.
 """
 
+import functools
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,7 @@ READERS = {
     "h5ad": h5ad.read,
     "zarr": h5ad.read_zarr,
     "loom": loom.read,
-    **dict.fromkeys(("starsolo", "starsolo_old", "kb_nac", "kb_lamanno", "alevin_fry", "triples"), matrices.read),
+    **{name: functools.partial(matrices.read, format=name) for name in matrices.LAYOUTS},
 }
 
 

@@ -47,6 +47,11 @@ def chosen_layers(available, own_names, *, where, key):
                 f"{where}: no layer {names[0]!r} for the {layer} counts ({choices(available)}). "
                 f"Set {key}.layers.{layer}."
             )
+    if chosen["spliced"] == chosen["unspliced"]:
+        raise InputError(
+            f"{where}: the spliced and the unspliced counts cannot both be layer {chosen['spliced']!r}. "
+            f"Correct {key}.layers."
+        )
     return chosen
 
 

@@ -59,7 +59,10 @@ def sparse_counts(blocks, shape, *, where):
         counts = sparse.csc_matrix((_joined(values, kind), _joined(cells, np.int32), starts), shape).tocsr()
     else:
         places = (_joined(cells, np.int32), _joined(genes, np.int32))
-        counts = sparse.coo_matrix((_joined(values, kind), places), shape).tocsr()
+        # values of one place are added up on the way
+        wide = np.float64 if kind == np.float32 else np.uint64
+        counts = sparse.coo_matrix((_joined(values, wide), places), shape).tocsr()
+        counts.data = narrowed(counts.data)
     # in 16 bits a sum may not fit
     if not counts.has_canonical_format:
         counts = counts.astype(np.float64 if kind == np.float32 else np.uint64)

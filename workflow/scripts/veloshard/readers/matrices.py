@@ -1,6 +1,7 @@
 """Reader of folders of text matrices: STARsolo, kb-python, alevin-fry, and triples of matrix, barcodes and genes."""
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,14 +44,18 @@ class Folder(NamedTuple):
     gene_names: Path | None = None
 
 
-def find(path):
-    """`Folder` of the matrices in a folder or where programs put them below it; None if there are none."""
+def find(path, format=None):
+    """`Folder` of the matrices in a folder or where programs put them below it; None if there are none.
+
+    format : the only one to look for.
+    """
     path = Path(path)
+    layouts = [LAYOUTS[format]] if format else LAYOUTS.values()
     for place in PLACES:
         for depth in DEPTHS:
             folder = path / place / depth
             if folder.is_dir():
-                for layout in (_starsolo, _old_starsolo, _kb_nac, _kb_lamanno, _alevin_fry, _triples):
+                for layout in layouts:
                     found = layout(folder)
                     if found:
                         return found
@@ -88,7 +93,7 @@ def _starsolo(folder):
 def _old_starsolo(folder):
     cells, genes = _existing(folder, "barcodes.tsv"), _existing(folder, "features.tsv", "genes.tsv")
     path = _existing(folder, "matrix.mtx")
-    if not (cells and genes and path):
+    if not (cells and genes and path) or _columns_of(path) == 3:
         return None
     names = ("spliced", "unspliced", "ambiguous")
     layers = {
@@ -96,6 +101,17 @@ def _old_starsolo(folder):
         for k, layer in enumerate(names)
     }
     return Folder("starsolo_old", folder, layers)
+
+
+def _columns_of(path):
+    """Columns of the first entry of a matrix, 0 if it cannot be read; 3 are those of one kind of counts."""
+    try:
+        with opened(path) as file:
+            lines = (line for line in iter(lambda: file.readline(10_000), b"") if not line.startswith(b"%"))
+            next(lines, None)
+            return len(next(lines, b"").split())
+    except (OSError, EOFError, zlib.error):
+        return 0
 
 
 def _kb_nac(folder):
@@ -150,16 +166,30 @@ def _triples(folder):
     return None
 
 
-def read(path, *, where, key, layers):
-    """Counts of a folder of matrices; arguments and result as of `readers.read`, `layers` is not asked."""
-    folder = find(path)
+LAYOUTS = {
+    "starsolo": _starsolo,
+    "starsolo_old": _old_starsolo,
+    "kb_nac": _kb_nac,
+    "kb_lamanno": _kb_lamanno,
+    "alevin_fry": _alevin_fry,
+    "triples": _triples,
+}
+
+
+def read(path, *, where, key, layers, format=None):
+    """Counts of a folder of matrices; arguments and result as of `readers.read`."""
+    if layers:
+        raise InputError(f"{where}: a folder of matrices has no layers to name. Remove {key}.layers.")
+    folder = find(path, format)
     if folder is None:
         raise InputError(
-            f"{where}: no matrices of STARsolo, kb-python or alevin-fry ({near(path)}). Give the folder that holds "
-            f"them in {key}.source."
+            f"{where}: no matrices of {format or 'STARsolo, kb-python or alevin-fry'} ({near(path)}). "
+            f"Give the folder that holds them in {key}.source."
         )
     where = where if folder.path == Path(path) else f"{where}, {folder.path.relative_to(path)}"
     names = {name: read_names(name, where=where) for m in folder.layers.values() for name in (m.cells, m.genes)}
+    if folder.format == "alevin_fry":
+        names = {name: _one_block(table) for name, table in names.items()}
     cells = {layer: names[matrix.cells]["id"] for layer, matrix in folder.layers.items()}
     genes = {layer: names[matrix.genes]["id"] for layer, matrix in folder.layers.items()}
     for kind, of_layers in (("barcodes", cells), ("genes", genes)):
@@ -194,6 +224,14 @@ def read(path, *, where, key, layers):
     var, collisions = gene_table(common_genes.to_numpy(), symbols.to_numpy())
     obs = pd.DataFrame(index=common_cells.to_numpy())
     return assemble(obs, var, counts, where=where, notes=[*notes, *collisions], format=folder.format)
+
+
+def _one_block(table):
+    """Names of alevin-fry's genes once, also where it lists them three times, as GENE, GENE-U and GENE-A."""
+    n = len(table) // 3
+    ids = table["id"].tolist()
+    is_thrice = len(table) == 3 * n and ids[n:] == [f"{name}{end}" for end in ("-U", "-A") for name in ids[:n]]
+    return table[:n] if n and is_thrice else table
 
 
 def _common(of_layers):
