@@ -100,6 +100,32 @@ def test_a_wrong_table_of_samples_is_refused_in_words(small_config, run_workflow
     assert "Traceback" not in message
 
 
+def test_annotations_of_a_row_take_the_place_of_the_default_ones(small_config, run_workflow, tmp_path):
+    (tmp_path / "samples.tsv").write_text("dataset\tsource\tannotations\na\tx.h5ad\town.csv\nb\tx.h5ad\t\n")
+    for name in ("x.h5ad", "own.csv", "all.csv"):
+        (tmp_path / name).touch()
+    config = small_config(datasets=None, samples="samples.tsv", defaults={"annotations": {"source": "all.csv"}})
+    process = run_workflow(config, tmp_path, "--dry-run")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "input: x.h5ad, own.csv" in process.stdout
+    assert "input: x.h5ad, all.csv" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"datasets": {"a": {"samples": {1: "x", 2: "y"}}}}, "write the name 1 in quotes"),
+        ({"samples": "samples.tsv", "defaults": {"annotations": "cells.csv"}}, "annotations"),
+    ],
+)
+def test_mistakes_are_refused_in_words(small_config, run_workflow, tmp_path, changes, said):
+    (tmp_path / "samples.tsv").write_text("dataset\tsource\tannotations\na\tx.h5ad\town.csv\n")
+    process = run_workflow(small_config(**changes), tmp_path, "--dry-run")
+    assert process.returncode != 0
+    assert said in process.stdout + process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
+
+
 def test_a_config_without_datasets_says_what_it_needs(small_config, run_workflow, tmp_path):
     process = run_workflow(small_config(datasets={}), tmp_path, "--dry-run")
     assert process.returncode != 0

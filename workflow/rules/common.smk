@@ -1,6 +1,7 @@
 """What the rules share: the checked config, wildcards, and hashes of the code that they run."""
 
 import ast
+import copy
 import csv
 import difflib
 import functools
@@ -34,19 +35,22 @@ def name_methods(config):
 def add_samples(config):
     """The config with the datasets of its table of samples, and with `defaults` in each dataset."""
     defaults, datasets = config.get("defaults", {}), config.get("datasets", {})
-    if not isinstance(defaults, dict) or not isinstance(datasets, dict):
-        return config
+    nests = [defaults, datasets, *(datasets.values() if isinstance(datasets, dict) else ())]
+    if not all(isinstance(nest, dict) for nest in nests):
+        return config  # which is refused for it
+    if not isinstance(defaults.get("annotations", {}), dict):
+        raise WorkflowError("Config, defaults.annotations: give options, such as {source: cells.csv}")
     named = dict(datasets)
     for place, row in read_samples(config["samples"]) if "samples" in config else ():
         options = named[row["dataset"]] = dict(named.get(row["dataset"]) or {})
         if row.get("annotations"):
-            asked = options.get("annotations", defaults.get("annotations", {}))
-            if asked.get("source", row["annotations"]) != row["annotations"]:
+            own = options.get("annotations") or {}
+            if own.get("source", row["annotations"]) != row["annotations"]:
                 raise WorkflowError(
-                    f"{place}: dataset {row['dataset']!r} has annotations in {asked['source']} and in "
+                    f"{place}: dataset {row['dataset']!r} has annotations in {own['source']} and in "
                     f"{row['annotations']}. Put those of all its samples into one file."
                 )
-            options["annotations"] = {**asked, "source": row["annotations"]}
+            options["annotations"] = {**(defaults.get("annotations") or {}), **own, "source": row["annotations"]}
         if not row.get("sample"):
             if {"source", "samples"} & options.keys():
                 raise WorkflowError(f"{place}: dataset {row['dataset']!r} has several rows; name the sample of each.")
@@ -72,6 +76,8 @@ def read_samples(path):
     if not rows:
         raise WorkflowError(f"{path} has no rows. It needs the columns dataset and source, separated by tabs.")
     for number, row in rows:
+        if None in row:
+            raise WorkflowError(f"{path}, line {number}: there are more fields than columns.")
         given = {column: value for column, value in row.items() if value}
         error = best_match(Draft202012Validator(schema).iter_errors(given))
         if error:
@@ -107,12 +113,15 @@ def explain(error):
         return f"give {' or '.join(way['required'][0] for way in error.validator_value)}"
     if error.validator == "not":
         return f"give {' or '.join(error.validator_value['required'])}, and not both"
+    if "propertyNames" in error.absolute_schema_path and not isinstance(error.instance, str):
+        return f"write the name {error.instance!r} in quotes"
     if error.validator == "pattern":
         return f"{error.instance!r} is not of the form {error.validator_value}"
     return error.message
 
 
-config.update(name_methods(add_samples(config)))
+# a config of its own: who uses this as a module has it read several times
+config = name_methods(add_samples(copy.deepcopy(config)))
 check_config(config)
 validate(config, SCHEMA)  # fills in the defaults
 
@@ -126,6 +135,7 @@ wildcard_constraints:
     figure="|".join(config["figures"]["draw"]),
     genes=r"\d+-of-\d+",
     cells=r"\d+-of-\d+",
+    key="[0-9a-f]{8}",
 
 
 def imported_files(path):

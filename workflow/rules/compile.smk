@@ -1,13 +1,16 @@
-"""Compilation of what shards run: once, before them, into the folder that the config names."""
+"""Compilation of what shards run: once, before them, into the folder that the config names.
+
+Outputs are named by what they compile (`key`): another config in the same folder leaves them, and what came after, alone.
+"""
 
 
 rule compile_fit:
     output:
-        "results/compiled/fit/{method}.txt",
+        "results/compiled/fit/{method}.{key}.txt",
     log:
-        "logs/compiled/fit/{method}.log",
+        "logs/compiled/fit/{method}.{key}.log",
     benchmark:
-        "results/benchmarks/compile_fit/{method}.jsonl"
+        "results/benchmarks/compile_fit/{method}.{key}.jsonl"
     params:
         code=fit_code,
         options=method_options,
@@ -23,11 +26,11 @@ rule compile_fit:
 
 rule compile_graph:
     output:
-        "results/compiled/graph.txt",
+        "results/compiled/graph.{key}.txt",
     log:
-        "logs/compiled/graph.log",
+        "logs/compiled/graph.{key}.log",
     benchmark:
-        "results/benchmarks/compile_graph.jsonl"
+        "results/benchmarks/compile_graph/{key}.jsonl"
     params:
         code=code_of("build_graph"),
     conda:

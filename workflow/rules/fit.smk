@@ -3,7 +3,7 @@
 
 rule fit_genes:
     input:
-        compiled="results/compiled/fit/{method}.txt",
+        compiled=compiled_fit,
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
     output:

@@ -3,7 +3,7 @@
 
 rule build_graph:
     input:
-        compiled="results/compiled/graph.txt",
+        compiled=f"results/compiled/graph.{code_of('build_graph')[:8]}.txt",
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
         fit="results/{dataset}/{method}/fit.h5",

@@ -34,7 +34,6 @@ rule ingest_counts:
     params:
         code=code_of("ingest_counts"),
         source=source_of,
-        files=files_of_source,
         content=content_of_source,
         options=ingest_options,
     conda:

@@ -78,20 +78,27 @@ def files_below(path):
 def content_of_source(wildcards):
     """Hash of the files that a dataset is read from, '' where a rule of ours makes it.
 
-    It is computed anew only where size or time of a file are others than when it was read.
+    It is computed anew only where size or time of a file are others than when it was computed last.
     """
     if "simulate" in dataset_options(wildcards):
         return ""
-    files, record = files_of_source(wildcards), Path(f"results/{wildcards.dataset}/ingested.json")
+    files, record = files_of_source(wildcards), Path(f".snakemake/sources/{wildcards.dataset}.json")
+    seen = [[file, Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]
     if record.exists():
-        source = json.loads(record.read_text()).get("source", {})
-        if source.get("files") == [[Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]:
-            return source["sha256"]
+        known = json.loads(record.read_text())
+        if known["files"] == seen:
+            return known["sha256"]
     digests = []
     for file in files:
         with open(file, "rb") as opened:
             digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
-    return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    content = digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    # whole or not at all: several processes plan at once
+    record.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = record.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps({"files": seen, "sha256": content}))
+    unfinished.replace(record)
+    return content
 
 
 def ingest_options(wildcards):
@@ -126,6 +133,13 @@ def clusters_of(wildcards):
 def fit_code(wildcards):
     """Hash of the code that fits by this method."""
     return code_of("fit_genes", "merge_fits", f"veloshard/methods/{method_options(wildcards)['method']}")
+
+
+def compiled_fit(wildcards):
+    """What says that this method's code is compiled: named by the code and the options that choose among it."""
+    chosen = json.dumps([fit_code(wildcards), method_options(wildcards)], sort_keys=True)
+    key = hashlib.sha256(chosen.encode()).hexdigest()[:8]
+    return f"results/compiled/fit/{wildcards.method}.{key}.txt"
 
 
 def stabilizes_variance(wildcards):

@@ -15,8 +15,8 @@ def megabytes(n_bytes, attempt):
 
 
 def minutes(seconds, attempt):
-    """Time to ask for: ten times what a core of 2023 needs, ten minutes at least; more after each failure."""
-    return math.ceil((10 + 10 * seconds / 60) * attempt)
+    """Time to ask for: ten times what a core of 2023 needs, three times what is beyond ten minutes; more each time."""
+    return math.ceil((10 + min(10 * seconds, 4200 + 3 * seconds) / 60) * attempt)
 
 
 def size_of_source(wildcards, input):
@@ -46,8 +46,10 @@ def simulation_memory(wildcards, attempt):
 
 
 def ingest_memory(wildcards, input, attempt):
-    """Both layers and a copy of each, of a file that may be compressed."""
-    return megabytes(10 * size_of_source(wildcards, input), attempt)
+    """Twice the counts, of files that may be compressed, but for those of plain text."""
+    files = files_of_source(wildcards) or input.source
+    plain = all(Path(file).suffix in (".mtx", ".tsv", ".txt", ".json") for file in files)
+    return megabytes((2 if plain else 10) * size_of_source(wildcards, input), attempt)
 
 
 def ingest_time(wildcards, input, attempt):
