@@ -4,7 +4,6 @@ import gzip
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import layouts
@@ -124,7 +123,7 @@ def within_time():
 @pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=lambda layout: layout.__name__)
 def test_a_damaged_file_is_read_right_or_refused_by_its_name(layout, tmp_path, within_time):
     sound, _ = layouts.write(layout, tmp_path / "sound/sample")
-    refused, start = 0, time.monotonic()
+    refused = 0
     for seed in range(MUTANTS):
         mutant = tmp_path / "mutant"
         shutil.copytree(tmp_path / "sound", mutant)
@@ -149,7 +148,6 @@ def test_a_damaged_file_is_read_right_or_refused_by_its_name(layout, tmp_path, w
         shutil.rmtree(mutant)
     # damage that never shows would test nothing
     assert refused > MUTANTS / 10
-    assert time.monotonic() - start < 20 * MUTANTS
 
 
 def test_a_folder_beside_a_loop_of_links_is_read(tmp_path):

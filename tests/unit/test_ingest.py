@@ -88,6 +88,30 @@ def test_what_is_unusual_goes_on_and_is_recorded(source, tmp_path, caplog):
     assert counts.shape == (40, 12)
 
 
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [(lambda values: values, "normalised already"), (np.log1p, "look logged")],
+    ids=["normalised", "logged"],
+)
+def test_counts_that_are_normalised_or_logged_are_told(source, transform, said):
+    adata = made_up()
+    counts = adata.layers["spliced"].toarray()
+    scaled = transform(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    adata.layers["spliced"] = sparse.csr_matrix(scaled.astype(np.float32))
+    warnings = ingest(source(adata), dataset="d").uns["ingest"]["warnings"].tolist()
+    assert [said in warning for warning in warnings].count(True) == 1
+
+
+def test_text_stays_text_and_a_column_named_like_the_index_stays(source):
+    adata = made_up()
+    adata.obs["note"] = [f"note {k}" for k in range(40)]
+    adata.obs.index.name = "CellID"
+    adata.obs["CellID"] = adata.obs_names.to_numpy()
+    obs = ingest(source(adata), dataset="d").obs
+    assert obs["note"].tolist() == adata.obs["note"].tolist()
+    assert obs["CellID"].tolist() == adata.obs_names.tolist()
+
+
 def test_an_empty_list_of_warnings_survives_the_file(source, tmp_path):
     ingest(source(made_up()), dataset="d").write_h5ad(tmp_path / "counts.h5ad")
     assert read_h5ad(tmp_path / "counts.h5ad").uns["ingest"]["warnings"].tolist() == []

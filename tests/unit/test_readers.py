@@ -115,6 +115,15 @@ def test_windows_line_ends_and_a_name_without_gz_are_read(tmp_path):
     np.testing.assert_array_equal(read.layers["unspliced"].toarray(), counts["unspliced"])
 
 
+@pytest.mark.parametrize("blank", ["", ".", " "])
+def test_a_gene_without_a_name_has_its_id(tmp_path, blank):
+    path, _ = layouts.write(layouts.kb_nac, tmp_path / "sample")
+    replaced(path, "cells_x_genes.genes.names.txt", "Rpl7\n", f"{blank}\n")
+    assert readers.read(path, dataset="d").var_names.tolist() == [
+        name if name != "Rpl7" else layouts.IDS[2] for name in layouts.NAMES
+    ]
+
+
 def test_shared_names_get_their_ids():
     var, notes = gene_table(["E1", "E2", "E3"], ["Ins1", "U6", "U6"])
     assert var.index.tolist() == ["Ins1", "U6_E2", "U6_E3"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import layouts
 import numpy as np
 import pytest
+from counted import made_up
 from veloshard.errors import InputError
 from veloshard.ingest import ingest
 
@@ -63,12 +64,18 @@ def test_samples_without_a_common_gene_are_refused(two):
         ingest(paths, dataset="d")
 
 
-def test_a_sample_that_is_named_twice_is_noticed(two):
-    paths, _, _ = two
-    joined = ingest({"a": paths["one"], "b": paths["one"]}, dataset="d")
-    # cells of few genes may be alike by chance and are not counted
-    assert joined.uns["ingest"]["duplicate_cells"] == 0
+def test_a_sample_that_is_named_twice_is_noticed(tmp_path):
+    made_up(n_cells=20, n_genes=30).write_h5ad(tmp_path / "a.h5ad")
+    joined = ingest({name: str(tmp_path / "a.h5ad") for name in ("one", "two")}, dataset="d")
+    assert joined.uns["ingest"]["duplicate_cells"] == 20
+    assert any("20 cells have exactly the counts of another" in text for text in joined.uns["ingest"]["warnings"])
     assert joined.obs_names.is_unique
+
+
+def test_poor_cells_may_be_alike_by_chance(two):
+    # of eight genes, too few to tell
+    joined = ingest({"a": two[0]["one"], "b": two[0]["one"]}, dataset="d")
+    assert joined.uns["ingest"]["duplicate_cells"] == 0
 
 
 def test_a_missing_layer_of_one_sample_is_that_of_none(two, tmp_path):

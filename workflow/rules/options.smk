@@ -184,6 +184,7 @@ def reported_options(wildcards):
         "dataset_name": wildcards.dataset,
         "method_name": wildcards.method,
         "dataset": dataset_options(wildcards),
+        "ingest": config["ingest"],
         "preprocess": config["preprocess"],
         "method": method_options(wildcards),
         "variance_stabilization": config["graph"]["variance_stabilization"],

@@ -146,11 +146,13 @@ def _writable(table):
                 values = values.astype("boolean")
             elif kind in ("integer", "floating", "mixed-integer-float", "decimal"):
                 values = pd.to_numeric(values)
+            elif values.isna().any():
+                values = values.map(str, na_action="ignore").astype("category")
             else:
-                values = values.where(values.isna(), values.map(str)).where(values.notna(), np.nan).astype("category")
+                values = values.map(str)
         columns[str(name)] = values
-    columns.pop(table.index.name or "_index", None)
-    return pd.DataFrame({name: columns[name] for name in columns if name != "_index"}, index=table.index.rename(None))
+    columns.pop("_index", None)  # what the files call the names themselves
+    return pd.DataFrame(columns, index=table.index.rename(None))
 
 
 def check_coordinates(read, option, name, *, where, key):

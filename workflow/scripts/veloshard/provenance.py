@@ -73,7 +73,7 @@ def results_table(records):
             **{name: record[name] for name in ("cells", "genes", "velocity genes")},
             "seed": record["options"]["preprocess"]["random_state"],
             "source": record["source"]["source"],
-            "sha256 of the source": record["source"]["sha256"][:16],
+            "sha256 of what was read": record["source"]["sha256"][:16],
             "of the prepared data": record["prepared_sha256"][:16],
             "warnings": len(record["warnings"]),
         }

@@ -214,13 +214,13 @@ def read(path, *, where, key, layers, format=None):
         counts[layer] = _picked(read_layer, cells[layer], common_cells, genes[layer], common_genes)
     table = names[folder.layers["spliced"].genes]
     if folder.gene_names:
-        symbols = read_names(folder.gene_names, where=where)["id"]
+        symbols = read_names(folder.gene_names, where=where, may_be_blank=True)["id"]
         if len(symbols) != len(table):
             raise InputError(f"{where}: {len(symbols)} gene names for {len(table)} genes. Write the files again.")
         table = table.assign(name=symbols.to_numpy())
     # kb writes '.' or nothing where a gene has no name
     symbols = table.set_index("id")["name"].reindex(common_genes)
-    symbols = symbols.where(~symbols.isin(["", ".", "nan"]), symbols.index)
+    symbols = symbols.where(~symbols.str.strip().isin(["", ".", "nan"]), symbols.index)
     var, collisions = gene_table(common_genes.to_numpy(), symbols.to_numpy())
     obs = pd.DataFrame(index=common_cells.to_numpy())
     return assemble(obs, var, counts, where=where, notes=[*notes, *collisions], format=folder.format)
@@ -257,14 +257,14 @@ def _places(names, wanted):
     return places
 
 
-def read_names(path, *, where):
+def read_names(path, *, where, may_be_blank=False):
     """Names of cells or genes of a text file, a line each: columns `id` and `name`, the id where there is none."""
     with reading(f"{where}/{path.name}"), opened(path) as file:
         text = file.read().decode("utf-8")
     lines = text.split("\n")
     rows = [line.rstrip("\r").split("\t") for line in (lines[:-1] if lines[-1] == "" else lines)]
     blank = next((k for k, row in enumerate(rows, 1) if not row[0].strip()), None)
-    if blank or not rows:
+    if not rows or (blank and not may_be_blank):
         place = f"line {blank} of {path.name} is empty" if blank else f"{path.name} is empty"
         raise InputError(f"{where}: {place}. It has one name a line; write it again.")
     return pd.DataFrame({"id": [row[0] for row in rows], "name": [row[1] if len(row) > 1 else row[0] for row in rows]})
