@@ -26,6 +26,7 @@ include: "workflow/rules/compile.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/graph.smk"
 include: "workflow/rules/analyse.smk"
+include: "workflow/rules/trust.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -41,7 +42,7 @@ rule all:
             "results/{dataset}/{method}/{file}",
             dataset=config["datasets"],
             method=config["methods"],
-            file=["velocity.h5ad", "genes.csv", "cells.csv"],
+            file=["velocity.h5ad", "genes.csv", "cells.csv", "trust.json", *asked_files()],
         ),
         expand(
             "results/{dataset}/{method}/figures/{figure}.{suffix}",

@@ -54,7 +54,8 @@ rule order_cells:
         fit="results/{dataset}/{method}/fit.h5",
         graph="results/{dataset}/{method}/graph.h5",
     output:
-        "results/{dataset}/{method}/time.h5",
+        orders="results/{dataset}/{method}/time.h5",
+        roots="results/{dataset}/{method}/roots.csv",
     log:
         "logs/{dataset}/{method}/order_cells.log",
     benchmark:

@@ -109,7 +109,7 @@ def ingest_options(wildcards):
 
 def asked_options(wildcards):
     """Options of a dataset that name what must be in it."""
-    return chosen_options(wildcards, "clusters", "root", "embedding", "cells", "genes")
+    return chosen_options(wildcards, "clusters", "root", "expected", "embedding", "cells", "genes")
 
 
 def prepare_options(wildcards):
@@ -178,6 +178,17 @@ def root_of(wildcards):
     return dataset_options(wildcards).get("root", "")
 
 
+def expected_of(wildcards):
+    """Pairs of clusters, from and to, that cells of a dataset are known to go between."""
+    return dataset_options(wildcards).get("expected", [])
+
+
+def controls_code(wildcards):
+    """Hash of the code that fits by this method and by those that it is compared with."""
+    names = {"steady_state", "stochastic", "dynamical", method_options(wildcards)["method"]}
+    return code_of("run_controls", *(f"veloshard/methods/{name}" for name in sorted(names)))
+
+
 def reported_options(wildcards):
     """The options that decided a result: what its file says of its making."""
     return {
@@ -189,6 +200,11 @@ def reported_options(wildcards):
         "method": method_options(wildcards),
         "variance_stabilization": config["graph"]["variance_stabilization"],
     }
+
+
+def asked_files():
+    """Results of a method that are made only where the config asks for them."""
+    return ["trusted.txt"] if "fail_below" in config["trust"] else []
 
 
 def figure_options(wildcards):

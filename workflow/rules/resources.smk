@@ -172,6 +172,35 @@ def order_memory(wildcards, input, attempt):
     return megabytes(60 * edges_of_graph(sizes["n_edges"]) + 24 * sizes["n_cells"] * sizes["n_genes"], attempt)
 
 
+def control_cells(sizes):
+    """Cells that controls are run on."""
+    return min(sizes["n_cells"], config["trust"]["max_cells"])
+
+
+def controls_memory(wildcards, input, attempt):
+    """The prepared data, and for the sampled cells their graph, and the layers of three fits and their copies."""
+    sizes = sizes_of(input)
+    sampled = control_cells(sizes) * (160 * sizes["n_genes"] + 12 * edges_of_graph(sizes["n_edges"]) / sizes["n_cells"])
+    return megabytes(40 * sizes["n_counts"] + 30 * sizes["n_edges"] + sampled, attempt)
+
+
+def controls_seconds(sizes):
+    """Four fits of the sampled cells by the slowest solver, on one core; reading of the counts."""
+    return 2e-5 * control_cells(sizes) * sizes["n_genes"] + 1e-6 * sizes["n_counts"]
+
+
+def controls_threads(wildcards, input):
+    """A core for each two minutes of work, four at most; one until the sizes are known."""
+    if not Path(input.sizes).exists():
+        return 1
+    return max(1, min(4, round(controls_seconds(sizes_of(input)) / 120)))
+
+
+def controls_time(wildcards, input, attempt):
+    """That of one core: however many there are."""
+    return minutes(controls_seconds(sizes_of(input)), attempt)
+
+
 def shape_of_source(options):
     """Cells and genes of a dataset before any are left out, None where that cannot be told at a glance."""
     if "simulate" in options:

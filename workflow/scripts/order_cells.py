@@ -1,14 +1,16 @@
 from veloshard import runtime, selection, store, time
 
 runtime.start(snakemake)
-prepared = store.load_prepared(snakemake.input.prepared)
+files, params = snakemake.input, snakemake.params
+prepared = store.load_prepared(files.prepared)
+obs, clocks = store.load_annotations(files.prepared).obs, store.load_times(files.fit)
+graphs = {"graph": store.load_arrays(files.graph)["graph"], "connectivities": prepared.connectivities}
 orders = time.order_cells(
-    store.load_arrays(snakemake.input.graph)["graph"],
-    prepared.distances,
-    prepared.connectivities,
-    in_root_cluster=selection.in_cluster(
-        store.load_annotations(snakemake.input.prepared).obs, snakemake.params.clusters, snakemake.params.root
-    ),
-    **store.load_times(snakemake.input.fit),
+    **graphs,
+    distances=prepared.distances,
+    in_root_cluster=selection.in_cluster(obs, params.clusters, params.root),
+    **clocks,
 )
-store.save_arrays(snakemake.output[0], orders)
+store.save_arrays(snakemake.output.orders, orders)
+agreement = time.root_sensitivity(orders, **graphs, clusters=selection.clusters(obs, params.clusters), **clocks)
+store.save_table(snakemake.output.roots, {"root": list(agreement), "spearman": list(agreement.values())})

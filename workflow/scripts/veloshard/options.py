@@ -10,7 +10,7 @@ from veloshard.preprocess import COMPUTED_EMBEDDING
 log = logging.getLogger(__name__)
 
 
-def check_options(counts, *, dataset, clusters=None, root=None, embedding=None, cells=None, genes=None):
+def check_options(counts, *, dataset, clusters=None, root=None, expected=(), embedding=None, cells=None, genes=None):
     """Make sure that a dataset has all that its options name.
 
     Parameters
@@ -23,6 +23,8 @@ def check_options(counts, *, dataset, clusters=None, root=None, embedding=None, 
         Column of `obs` with the clusters.
     root : str or number, optional
         Cluster in which the process starts.
+    expected : list of pairs, optional
+        Clusters from which and to which cells are known to go.
     embedding : str, optional
         Key of `obsm` for figures; ``'X_umap'`` need not exist, it will be computed.
     cells, genes : dict, optional
@@ -46,8 +48,9 @@ def check_options(counts, *, dataset, clusters=None, root=None, embedding=None, 
     if clusters is not None:
         labels = _checked_clusters(counts.obs, clusters, where=where, key=key)[kept]
         warnings += _unusual_clusters(labels, clusters)
-    if root is not None:
-        _check_root(labels, root, where=where, key=key)
+    for option, named in (("root", [root] if root is not None else []), ("expected", sum(expected, []))):
+        for label in named:
+            _check_label(labels, label, option, where=where, key=key)
     if embedding is not None:
         if embedding == COMPUTED_EMBEDDING and embedding not in counts.obsm:
             warnings.append(f"no {embedding!r} in obsm: it will be computed")
@@ -75,12 +78,12 @@ def _checked_clusters(obs, column, *, where, key):
     return labels
 
 
-def _check_root(labels, root, *, where, key):
+def _check_label(labels, label, option, *, where, key):
     present = [] if labels is None else labels.cat.remove_unused_categories().cat.categories
-    if selection.as_label(root) not in present:
+    if selection.as_label(label) not in present:
         raise InputError(
-            f"{where}: root {root!r} is not among the clusters of the cells kept ({choices(present, root)}). "
-            f"Correct {key}.root, or {key}.clusters if the clusters are not these."
+            f"{where}: {option} {label!r} is not among the clusters of the cells kept ({choices(present, label)}). "
+            f"Correct {key}.{option}, or {key}.clusters if the clusters are not these."
         )
 
 

@@ -75,9 +75,9 @@ def prepare(
     filled = without_empty(chosen, dataset=dataset)
     shared = genes_with_shared_counts(filled, min_shared_counts=min_shared_counts, dataset=dataset)
     prepared = normalised(filled, shared, n_top_genes=n_top_genes)
-    _add_components(prepared, n_pcs=n_pcs, brought=pca, random_state=random_state)
+    add_components(prepared, n_pcs=n_pcs, brought=pca, random_state=random_state)
     if not neighbors:
-        _add_neighbors(prepared, n_neighbors=n_neighbors, random_state=random_state)
+        add_neighbors(prepared, n_neighbors=n_neighbors, random_state=random_state)
 
     left_out = {
         "deselected_cells": counts.n_obs - chosen.n_obs,
@@ -291,7 +291,7 @@ def variable_genes(logged, *, n_top_genes):
     return found["highly_variable"].to_numpy()
 
 
-def _add_components(prepared, *, n_pcs, brought, random_state):
+def add_components(prepared, *, n_pcs, brought=None, random_state=0):
     """Write `X_pca`: the user's components or those of X, `n_pcs` or as many as there can be."""
     if brought is not None:
         prepared.obsm["X_pca"] = prepared.obsm[brought][:, :n_pcs].astype(np.float32)
@@ -307,7 +307,7 @@ def _add_components(prepared, *, n_pcs, brought, random_state):
     prepared.uns["pca"] = {"variance": variance, "variance_ratio": ratio}
 
 
-def _add_neighbors(prepared, *, n_neighbors, random_state):
+def add_neighbors(prepared, *, n_neighbors, random_state=0):
     """Write the exact neighbour graph in `X_pca` where scanpy keeps it."""
     # joined to every other cell, each cell would have the mean of the dataset: scanpy's way out is half
     possible = n_neighbors if n_neighbors < prepared.n_obs else 1 + prepared.n_obs // 2

@@ -6,6 +6,7 @@ import sys
 import numba
 from threadpoolctl import threadpool_limits
 
+from veloshard import progress
 from veloshard.errors import InputError
 
 log = logging.getLogger("veloshard")
@@ -14,13 +15,14 @@ log = logging.getLogger("veloshard")
 def start(job):
     """Prepare the process of a rule's script; `job` is the object `snakemake` that Snakemake gives it.
 
-    Messages go to the rule's log, warnings and errors to the console too.  Linear algebra runs on one thread, so
-    that its sums never depend on how many a job was given; kernels of ours use what the rule has.
+    Messages go to the rule's log, warnings and errors to the console too, and progress where that is a terminal.
+    Linear algebra runs on one thread, so that its sums never depend on how many a job was given; kernels of ours use
+    what the rule has.
     """
     threadpool_limits(1)
     numba.set_num_threads(min(job.threads, numba.config.NUMBA_NUM_THREADS))
     console = logging.StreamHandler()
-    console.setLevel(logging.WARNING)
+    console.addFilter(is_for_console)
     console.setFormatter(logging.Formatter(f"{job.rule}: %(message)s"))
     handlers = [console]
     if job.log:
@@ -31,6 +33,12 @@ def start(job):
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").handlers = handlers
     sys.excepthook = report_failure
+
+
+def is_for_console(record):
+    """Whether a message is for whoever runs the workflow: the log of a cluster job is no place for progress."""
+    watched = record.name == progress.__name__ and sys.stderr.isatty()
+    return watched or record.levelno >= logging.WARNING
 
 
 def report_failure(kind, error, traceback):

@@ -54,6 +54,12 @@ def in_cluster(obs, column, label):
     return (labels == as_label(label)).to_numpy()
 
 
+def clusters(obs, column):
+    """Cells of each cluster of a column: dict of bool (n_cells,) by its name; none for the column ''."""
+    labels = as_labels(obs[column]) if column else pd.Series(dtype="category")
+    return {label: (labels == label).to_numpy() for label in labels.cat.categories}
+
+
 def labelled_colors(column, colors):
     """Colours of a column's labels, from those that were stored for its categories.
 

@@ -4,6 +4,7 @@ Strings are UTF-8; a table is a group with one dataset a column; a sparse matrix
 indptr, as in AnnData's files, so that parts of those are read with the same functions.
 """
 
+import csv
 import hashlib
 import json
 from contextlib import contextmanager
@@ -92,6 +93,27 @@ def load_annotations(path):
     with h5py.File(path) as file:
         parts = {name: read_elem(file[name]) for name in ("obs", "var", "obsm", "uns")}
     return AnnData(**parts)
+
+
+def load_counts(path, cells):
+    """AnnData of some cells of `counts.h5ad`: the layers of counts, integers as they are, with names.
+
+    cells : names, in the order in which the result is to hold them.
+    """
+    from anndata import AnnData  # as above
+    from pandas import DataFrame, Index
+
+    with h5py.File(path) as file:
+        rows = Index(_names(file["obs"])).get_indexer(cells)
+        layers = {}
+        for layer in ("spliced", "unspliced"):
+            group, blocks = file["layers"][layer], []
+            for first in range(0, group.attrs["shape"][0], CELLS_AT_ONCE):
+                stop = min(first + CELLS_AT_ONCE, group.attrs["shape"][0])
+                wanted = np.sort(rows[(rows >= first) & (rows < stop)])
+                blocks.append(_read_rows(group, first, stop)[wanted - first])
+            layers[layer] = sparse.vstack(blocks, format="csr")[np.argsort(np.argsort(rows))]
+        return AnnData(obs=DataFrame(index=cells), var=DataFrame(index=_names(file["var"])), layers=layers)
 
 
 def _fingerprint(prepared):
@@ -283,6 +305,14 @@ def load_arrays(path):
     """Arrays and CSR matrices written by `save_arrays`."""
     with h5py.File(path) as file:
         return {name: _read_sparse(item) if isinstance(item, h5py.Group) else item[()] for name, item in file.items()}
+
+
+def save_table(path, columns):
+    """Write columns, sequences of the same length by name, as csv."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(zip(*columns.values(), strict=True))
 
 
 def save_json(path, values):

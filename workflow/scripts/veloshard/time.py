@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigs, eigsh
+from scipy.stats import rankdata
 
 from veloshard.neighbors import connectivity_weights
 from veloshard.transition import transition_matrix
@@ -29,20 +30,40 @@ def order_cells(graph, distances, connectivities, *, in_root_cluster=None, fit_t
 
     in_root_cluster : (n_cells,) bool, where the process starts; None to go by the detected roots.
     fit_t, likelihood : as `latent_time` takes them; None where the method fits no times.
-    Returns root_cells, end_points, velocity_pseudotime and, with fit_t, latent_time: float64 (n_cells,) each.
+    Returns root_cells, end_points, velocity_pseudotime, with fit_t latent_time, and with in_root_cluster
+    detected_root_cells, the scores before the user's choice: float64 (n_cells,) each.
     """
     terminal = terminal_states(graph, distances)
     roots = terminal.root_cells
+    orders = {"end_points": terminal.end_points}
     if in_root_cluster is not None:
+        orders["detected_root_cells"] = roots
         roots = root_scores(roots, in_root_cluster)
-    orders = {
-        "root_cells": roots,
-        "end_points": terminal.end_points,
-        "velocity_pseudotime": velocity_pseudotime(graph, roots, terminal.end_points, connectivities),
-    }
+    orders["root_cells"] = roots
+    orders["velocity_pseudotime"] = velocity_pseudotime(graph, roots, terminal.end_points, connectivities)
     if fit_t is not None:
         orders["latent_time"] = latent_time(fit_t, likelihood, roots, connectivities)
     return orders
+
+
+def root_sensitivity(orders, graph, connectivities, clusters, *, fit_t=None, likelihood=None):
+    """How far the order of the cells would be the same from another root.
+
+    orders : of `order_cells`, for the root that was chosen.   clusters : {name: (n_cells,) bool}.
+    graph, connectivities, fit_t, likelihood : as `order_cells` takes them.
+    Returns {name of the root: Spearman correlation with the chosen order}, for the detected roots (`detected`) and for
+    each cluster as the root; of the latent time where there is one, else of the pseudotime; NaN where one does not
+    vary.
+    """
+    detected = orders.get("detected_root_cells", orders["root_cells"])
+    roots = {"detected": detected} | {name: root_scores(detected, members) for name, members in clusters.items()}
+    if fit_t is None:
+        chosen = orders["velocity_pseudotime"]
+        others = velocity_pseudotime(graph, np.array(list(roots.values())), orders["end_points"], connectivities)
+    else:
+        chosen = orders["latent_time"]
+        others = [latent_time(fit_t, likelihood, scores, connectivities) for scores in roots.values()]
+    return {name: _rank_correlation(chosen, other) for name, other in zip(roots, others, strict=True)}
 
 
 def terminal_states(graph, distances):
@@ -87,28 +108,28 @@ def velocity_pseudotime(graph, root_scores, end_scores, connectivities):
     cells of the largest score, averaged over the neighbours; where all scores are 0, the other one alone
     counts.
 
-    graph : CSR (n_cells, n_cells), signed or not.   root_scores, end_scores : (n_cells,) >= 0.
+    graph : CSR (n_cells, n_cells), signed or not.   end_scores : (n_cells,) >= 0.
+    root_scores : (n_cells,) >= 0, or (n_choices, n_cells), several choices of the root.
     connectivities : CSR (n_cells, n_cells), positive between neighbours.
 
-    Returns float64 (n_cells,).  Parts of the graph that are not connected are timed on their own, each from 0
-    to 1: times compare within a part only.  NaN in a part without any positive score, and for a cell
-    without edges.
+    Returns float64 of the shape of `root_scores`.  Parts of the graph that are not connected are timed on their
+    own, each from 0 to 1: times compare within a part only.  NaN in a part without any positive score, and for a
+    cell without edges.
     """
     around = connectivity_weights(connectivities)
-    roots, ends = around @ root_scores, around @ end_scores
+    roots, ends = np.atleast_2d(root_scores) @ around.T, around @ end_scores
     strength = abs(graph)
     kernel = strength + strength.T
-    pseudotime = np.full(graph.shape[0], np.nan)
+    pseudotime = np.full(roots.shape, np.nan)
     for cells in _connected_parts(graph):
         places = _diffusion_space(_between(kernel, cells))
-        clocks = []
-        if roots[cells].max() > 0:
-            clocks.append(_relative_distance(places, roots[cells].argmax()))
-        if ends[cells].max() > 0:
-            clocks.append(1 - _relative_distance(places, ends[cells].argmax()))
-        if clocks:
-            pseudotime[cells] = _unit_range(np.mean(clocks, axis=0))
-    return pseudotime
+        from_end = 1 - _relative_distance(places, ends[cells].argmax())
+        for choice, scores in enumerate(roots[:, cells]):
+            clocks = [_relative_distance(places, scores.argmax())] if scores.max() > 0 else []
+            clocks += [from_end] if ends[cells].max() > 0 else []
+            if clocks:
+                pseudotime[choice, cells] = _unit_range(np.mean(clocks, axis=0))
+    return pseudotime.reshape(np.shape(root_scores))
 
 
 def latent_time(fit_t, likelihood, root_scores, connectivities, *, min_likelihood=0.1, min_confidence=0.75):
@@ -240,6 +261,15 @@ def _unit_range(values):
     """
     low, span = values.min(), np.ptp(values)
     return (values - low) / span if span > 1e-3 * np.abs(values).max() else np.zeros_like(values)
+
+
+def _rank_correlation(first, second):
+    """Spearman correlation of the cells that have both; NaN where one of them does not vary."""
+    known = np.isfinite(first) & np.isfinite(second)
+    ranks = np.array([rankdata(values[known]) for values in (first, second)])
+    if known.sum() < 2 or np.ptp(ranks, axis=1).min() == 0:
+        return np.nan
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def _start(n_cells):

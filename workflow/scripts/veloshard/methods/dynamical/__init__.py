@@ -5,7 +5,6 @@ degradation (gamma) are constant.  Cells are assigned to times on that curve, an
 in turn.
 """
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,8 +17,7 @@ from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCH
 from veloshard.methods.dynamical.velocity import residual_velocity, supported_velocity
 from veloshard.methods.steady_state import determination, judge_genes, slope, steady_state_ratio
 from veloshard.moments import first_moments
-
-log = logging.getLogger(__name__)
+from veloshard.progress import reported
 
 SOLVERS = {"compatible": compatible, "converged": converged}
 # Columns as scVelo names them; each solver has some of its own.
@@ -79,9 +77,8 @@ def fit(block, *, solver="converged", velocity="supported", fit_all_genes=False,
 
     # threads, because the compiled parts of a fit let go of Python's lock and take nearly all of its time
     with ThreadPoolExecutor(get_num_threads()) as pool:
-        for n_done, _ in enumerate(pool.map(fit_gene, wanted), start=1):
-            if n_done % 100 == 0:
-                log.info("%d of %d genes", n_done, len(wanted))
+        for _ in reported(pool.map(fit_gene, wanted), len(wanted), "genes"):
+            pass
     columns = dict(zip(names, table.T, strict=True))
     fitted = np.isfinite(table).all(axis=1)
     late_status, late_reason = status_of(

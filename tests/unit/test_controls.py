@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from counted import made_up, unrelated_clusters
+from scipy import sparse
+from veloshard import assemble, controls, trust
+from veloshard.preprocess import prepare
+
+
+def ready(counts):
+    """Counts as `ingest` leaves them, and prepared."""
+    counts.uns["ingest"] = {}
+    return counts, prepare(counts, dataset="test", n_pcs=10, n_neighbors=20)
+
+
+def controlled(counts, method="steady_state", **options):
+    counts, prepared = ready(counts)
+    sample = controls.take_sample(prepared, max_cells=options.pop("max_cells", 5000), random_state=0)
+    return controls.run_controls(
+        counts[sample.obs_names],
+        sample,
+        groups=controls.groups_of(sample, "clusters"),
+        method={"method": method},
+        sqrt_transform=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def moving():
+    return controlled(assemble.simulated_counts(seed=31, n_cells=600, n_genes=120), "dynamical")
+
+
+@pytest.fixture(scope="module")
+def still():
+    return controlled(unrelated_clusters())
+
+
+def test_genes_agree_where_cells_move_and_nowhere_else(moving, still):
+    assert moving["observed"]["coherence"] > 0.5
+    assert still["observed"]["coherence"] < 0.1
+
+
+def test_within_clusters_little_survives_permutation_where_cells_move_and_all_where_not(moving, still):
+    assert moving["permuted"]["variation"] < 0.6
+    assert still["permuted"]["variation"] > 0.85
+
+
+def test_the_likelihood_falls_where_counts_are_permuted(moving):
+    assert moving["permuted"]["likelihood"] < 0.9 * moving["observed"]["likelihood"]
+
+
+def test_half_of_the_counts_give_nearly_the_same_velocities(moving):
+    assert moving["thinned"]["cosine"] > 0.9
+
+
+def test_methods_are_compared_with_each_other_one(moving, still):
+    assert set(moving["methods"]) == {"steady_state", "stochastic"}
+    assert set(still["methods"]) == {"stochastic", "dynamical"}
+    assert moving["methods"]["stochastic"] > 0.5
+
+
+def test_the_seed_decides():
+    runs = [controlled(made_up(200, 30), random_state=seed) for seed in (0, 0, 1)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_of_many_cells_some_are_drawn_with_neighbours_of_their_own():
+    found = controlled(assemble.simulated_counts(seed=32, n_cells=600, n_genes=120), max_cells=300)
+    assert found["cells"] == 300
+    assert found["observed"]["coherence"] > 0.3
+
+
+def test_counts_that_are_no_whole_numbers_are_not_thinned():
+    counts = made_up(100, 20)
+    counts.layers["spliced"] = counts.layers["spliced"] * 0.7
+    assert "whole numbers" in controlled(counts)["thinned"]["reason"]
+
+
+def test_no_velocity_genes_are_a_finding():
+    rng = np.random.default_rng(0)
+    counts = made_up(100, 20)
+    # the two layers have nothing to do with each other
+    counts.layers["unspliced"] = sparse.csr_matrix(rng.poisson(3, counts.shape).astype(np.float32))
+    found = controlled(counts)
+    assert found["observed"]["velocity_genes"] < 2
+    assert trust.judge(trust.measured({"dataset": {"unspliced_fraction": 0.3}}, found))["verdict"] == "do not trust"
+
+
+def test_permutation_keeps_what_each_group_has_and_parts_the_layers():
+    _, prepared = ready(made_up(60, 15))
+    groups = controls.groups_of(prepared, "clusters")
+    permuted = controls.permuted_within(prepared, groups, np.random.default_rng(0))
+    moved = []
+    for layer in ("spliced", "unspliced"):
+        before, after = (data.layers[layer].toarray() for data in (prepared, permuted))
+        for group in (0, 1):
+            np.testing.assert_array_equal(np.sort(before[groups == group], 0), np.sort(after[groups == group], 0))
+        moved.append([np.flatnonzero((before == row).all(axis=1))[0] for row in after])
+    assert moved[0] != moved[1]
+
+
+def test_cells_without_clusters_fall_into_groups_by_their_components():
+    _, prepared = ready(unrelated_clusters(n_cells=200))
+    groups, types = controls.groups_of(prepared, ""), prepared.obs["clusters"]
+    assert len(np.unique(groups)) == controls.N_GROUPS
+    # types that are far apart share no group
+    assert types.groupby(groups).nunique().max() == 1
+
+
+def test_thinning_keeps_each_molecule_with_probability_one_half():
+    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(5, (200, 50)))
+    kept = controls.thin(counts, np.random.default_rng(1))
+    assert (kept.toarray() <= counts.toarray()).all()
+    # standard deviation of the sum of some 50,000 draws: 112
+    assert abs(kept.sum() - counts.sum() / 2) < 450

@@ -1,0 +1,81 @@
+"""Should a result be believed?  The same fit on counts that should say less, other methods, and a verdict."""
+
+
+rule run_controls:
+    input:
+        compiled=compiled_fit,
+        counts="results/{dataset}/counts.h5ad",
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+    output:
+        "results/{dataset}/{method}/controls.json",
+    log:
+        "logs/{dataset}/{method}/run_controls.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/run_controls.jsonl"
+    params:
+        code=controls_code,
+        clusters=clusters_of,
+        method=method_options,
+        sqrt_transform=stabilizes_variance,
+        max_cells=config["trust"]["max_cells"],
+        random_state=config["trust"]["random_state"],
+    conda:
+        "../../envs/core.yaml"
+    threads: controls_threads
+    resources:
+        mem_mb=controls_memory,
+        runtime=controls_time,
+    script:
+        "../scripts/run_controls.py"
+
+
+rule judge_result:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        quality="results/{dataset}/qc.json",
+        embedding="results/{dataset}/embedding.h5",
+        projection="results/{dataset}/{method}/projection.h5",
+        time="results/{dataset}/{method}/time.h5",
+        controls="results/{dataset}/{method}/controls.json",
+    output:
+        "results/{dataset}/{method}/trust.json",
+    log:
+        "logs/{dataset}/{method}/judge_result.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/judge_result.jsonl"
+    params:
+        code=code_of("judge_result"),
+        clusters=clusters_of,
+        root=root_of,
+        expected=expected_of,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=annotations_memory,
+        runtime=annotations_time,
+    script:
+        "../scripts/judge_result.py"
+
+
+# a rule of its own: when it fails, the verdict stays for all to read
+rule require_trust:
+    input:
+        "results/{dataset}/{method}/trust.json",
+    output:
+        touch("results/{dataset}/{method}/trusted.txt"),
+    log:
+        "logs/{dataset}/{method}/require_trust.log",
+    params:
+        code=code_of("require_trust"),
+        least=config["trust"].get("fail_below"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/require_trust.py"

@@ -1,0 +1,225 @@
+"""The same fit on counts that should say less: a null control, and half of the molecules; and by other methods.
+
+All of it is computed on at most some thousand cells, so that time and memory do not grow with the dataset.
+"""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+from sklearn.cluster import KMeans
+
+from veloshard import methods
+from veloshard.coherence import gene_coherence
+from veloshard.confidence import confidence_and_length
+from veloshard.contract import GeneBlock
+from veloshard.errors import InputError
+from veloshard.moments import first_moments, neighborhood
+from veloshard.neighbors import connectivity_weights
+from veloshard.preprocess import add_components, add_neighbors, normalised
+from veloshard.readers.common import LAYERS
+from veloshard.selection import as_labels
+
+log = logging.getLogger(__name__)
+
+# of the molecules, those that a fit of half the depth sees
+KEPT_COUNTS = 0.5
+# by which a method's velocities are compared with others'
+GENE_WISE = ("steady_state", "stochastic", "dynamical")
+# for the null control of cells without clusters
+N_GROUPS = 10
+
+
+class Run(NamedTuple):
+    """A fit of some cells: its `contract.Fit`, mask of velocity genes, moments of all genes and neighbour graph."""
+
+    fit: object
+    velocity_genes: np.ndarray
+    spliced_moments: np.ndarray
+    distances: sparse.csr_matrix
+
+
+def take_sample(prepared, *, max_cells, random_state):
+    """A prepared dataset of at most `max_cells` cells: as it is, or cells drawn from it with neighbours of their own.
+
+    prepared : anndata.AnnData, as `preprocess.prepare` returns it.   random_state : seed of the draw.
+    """
+    if prepared.n_obs <= max_cells:
+        return prepared
+    drawn = np.random.default_rng(random_state).choice(prepared.n_obs, max_cells, replace=False)
+    sample = prepared[np.sort(drawn)].copy()
+    add_neighbors(sample, n_neighbors=int(prepared.uns["prepare"]["n_neighbors"]), random_state=random_state)
+    return sample
+
+
+def groups_of(sample, clusters):
+    """Groups of cells that are alike, int (n_cells,), -1 for cells of none.
+
+    clusters : column of `obs`; '' for `N_GROUPS` groups by k-means on the principal components.
+    """
+    if clusters:
+        return as_labels(sample.obs[clusters]).cat.codes.to_numpy()
+    n_groups = min(N_GROUPS, sample.n_obs)
+    return KMeans(n_groups, n_init=1, random_state=0).fit(sample.obsm["X_pca"]).labels_
+
+
+def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state=0):
+    """What of a method's result survives its controls.
+
+    Parameters
+    ----------
+    counts : anndata.AnnData, (n_cells, n_genes)
+        Counts of the same cells as they were read, of all genes.
+    sample : anndata.AnnData, (n_cells, n_prepared_genes)
+        Of `take_sample`.
+    groups : numpy.ndarray of int, (n_cells,)
+        Of `groups_of`.
+    method : dict
+        Options of the method, with its name.
+    sqrt_transform : bool
+        Of the method's velocity graph.
+    random_state : int
+        Seed of all draws.
+
+    Returns
+    -------
+    dict
+        Fit for JSON.  `cells`: how many were used.  `observed`, `permuted`, `thinned`: each `velocity_genes`,
+        `likelihood` (median over velocity genes; None for methods without), `confidence` (mean over cells) and
+        `coherence` (`coherence.gene_coherence`); with no velocity genes the others are None.
+
+        `permuted` is the null control: unspliced and spliced counts each permuted among the cells of a group, so
+        that groups keep their means, and nothing within them depends on anything.  Its `variation` is the share
+        of the velocities' variance within groups that survives (median over genes), its `cosine` that of the
+        cells' velocities with the observed ones (median).  `thinned` has seen each molecule with probability one
+        half, and its neighbours by those; its `cosine` likewise.  Where counts are no whole numbers it holds a
+        `reason` and no numbers.  `methods`: `cosine` of the velocities with those of each other gene-wise method, over
+        the velocity genes of both.
+    """
+    rng = np.random.default_rng(random_state)
+    observed = _run(sample, method)
+    found = {"cells": sample.n_obs, "observed": _scores(observed, rng, sqrt_transform)}
+    log.info("observed: %s", found["observed"])
+
+    permuted = _run(permuted_within(sample, groups, rng), method)
+    found["permuted"] = {
+        **_scores(permuted, rng, sqrt_transform),
+        "cosine": _median_cosine(observed, permuted),
+        "variation": _surviving_variation(observed, permuted, groups),
+    }
+    log.info("permuted within groups: %s", found["permuted"])
+
+    if all(_are_whole(counts.layers[layer]) for layer in LAYERS):
+        thinned = _run(_thinned(counts, sample, rng, random_state), method)
+        found["thinned"] = {**_scores(thinned, rng, sqrt_transform), "cosine": _median_cosine(observed, thinned)}
+    else:
+        found["thinned"] = {"reason": "counts are no whole numbers, which cannot be thinned"}
+    log.info("half of the counts: %s", found["thinned"])
+
+    others = [name for name in GENE_WISE if name != method["method"]]
+    found["methods"] = {name: _median_cosine(observed, _run(sample, {"method": name})) for name in others}
+    return found
+
+
+def permuted_within(prepared, groups, rng):
+    """A copy of a prepared dataset whose layers are each permuted among the cells of a group."""
+    permuted = prepared.copy()
+    for layer in LAYERS:
+        source = np.arange(prepared.n_obs)
+        for group in np.unique(groups):
+            members = np.flatnonzero(groups == group)
+            source[members] = rng.permutation(members)
+        permuted.layers[layer] = prepared.layers[layer].tocsr()[source].tocsc()
+    return permuted
+
+
+def thin(counts, rng):
+    """Each molecule of a sparse matrix of whole numbers seen with probability `KEPT_COUNTS`."""
+    kept = sparse.csr_matrix(counts, copy=True)
+    kept.data = rng.binomial(kept.data.astype(np.int64), KEPT_COUNTS).astype(np.float32)
+    kept.eliminate_zeros()
+    return kept
+
+
+def _thinned(counts, sample, rng, random_state):
+    """Cells and genes of a sample, prepared from half of their molecules."""
+    # sizes that came with the file are those of all molecules
+    half = AnnData(
+        obs=counts.obs[[]], var=counts.var[[]], layers={layer: thin(counts.layers[layer], rng) for layer in LAYERS}
+    )
+    genes = half.var_names.isin(sample.var_names)
+    half = normalised(half, genes, n_top_genes=genes.sum())
+    add_components(half, n_pcs=int(sample.uns["prepare"]["n_pcs"]), random_state=random_state)
+    add_neighbors(half, n_neighbors=int(sample.uns["prepare"]["n_neighbors"]), random_state=random_state)
+    return half
+
+
+def _are_whole(counts):
+    data = sparse.csr_matrix(counts).data
+    return np.array_equal(data, np.rint(data))
+
+
+def _run(prepared, method):
+    """`Run` of a method on a prepared dataset."""
+    around = neighborhood(connectivity_weights(prepared.obsp["connectivities"]))
+    layers = [sparse.csc_matrix(prepared.layers[layer], dtype=np.float32) for layer in LAYERS]
+    block = GeneBlock(np.asarray(prepared.var_names), *layers, around)
+    fit = methods.run(block, **method)
+    try:
+        chosen = methods.select(fit.genes, **method)
+    except InputError as error:  # a control without velocity genes is a finding, not a failure
+        log.info("%s", error)
+        chosen = np.zeros(len(block.names), dtype=bool)
+    return Run(fit, chosen, first_moments(layers[0], around), prepared.obsp["distances"])
+
+
+def _scores(run, rng, sqrt_transform):
+    scores = {
+        "velocity_genes": int(run.velocity_genes.sum()),
+        "likelihood": None,
+        "confidence": None,
+        "coherence": None,
+    }
+    if not run.velocity_genes.any():
+        return scores
+    velocity, moments = (
+        np.ascontiguousarray(layer[run.velocity_genes].T) for layer in (run.fit.layers["velocity"], run.spliced_moments)
+    )
+    if "fit_likelihood" in run.fit.genes:
+        scores["likelihood"] = _number(np.median(run.fit.genes["fit_likelihood"][run.velocity_genes]))
+    scores["confidence"] = _number(np.nanmean(confidence_and_length(velocity, run.distances).confidence))
+    scores["coherence"] = _number(
+        gene_coherence(moments, velocity, run.distances, rng=rng, sqrt_transform=sqrt_transform)
+    )
+    return scores
+
+
+def _median_cosine(first, second):
+    """Median over cells of the cosine of velocities in the velocity genes of both runs, None where there are none."""
+    genes = first.velocity_genes & second.velocity_genes
+    a, b = (run.fit.layers["velocity"][genes].astype(np.float64) for run in (first, second))
+    lengths = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
+    cosines = np.einsum("gc,gc->c", a, b)[lengths > 0] / lengths[lengths > 0]
+    return _number(np.median(cosines)) if len(cosines) else None
+
+
+def _surviving_variation(observed, permuted, groups):
+    """Median over genes of the ratio of the velocities' variances within groups, permuted to observed."""
+    genes = observed.velocity_genes & permuted.velocity_genes
+    spread = [_variance_within(run.fit.layers["velocity"][genes], groups) for run in (observed, permuted)]
+    varies = spread[0] > 0
+    return _number(np.median(spread[1][varies] / spread[0][varies])) if varies.any() else None
+
+
+def _variance_within(values, groups):
+    """Mean over the cells of the squared distance to their group's mean, of each gene.  values : (n_genes, n_cells)."""
+    _, codes = np.unique(groups, return_inverse=True)
+    members = sparse.csr_matrix((np.ones(len(codes)), codes, np.arange(len(codes) + 1)))
+    sums, sizes = values @ members, np.asarray(members.sum(axis=0)).ravel()
+    return np.mean(values.astype(np.float64) ** 2, axis=1) - np.sum(sums**2 / sizes, axis=1) / len(codes)
+
+
+def _number(value):
+    return float(value) if np.isfinite(value) else None
