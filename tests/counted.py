@@ -21,21 +21,27 @@ def made_up(n_cells=40, n_genes=12, seed=0):
     )
 
 
-def unrelated_clusters(n_cells=600, n_genes=120, n_clusters=4, depth=1500, seed=0):
-    """AnnData of clusters at steady states that have nothing to do with each other, and with rates of their own.
+def unrelated_clusters(
+    n_cells=600, n_genes=120, n_clusters=4, *, depth=1500, depth_spread=0.3, rate_spread=0.5, noise=0.0, seed=0
+):
+    """AnnData of clusters at steady states that have nothing to do with each other: nothing moves anywhere.
 
-    Every gene is at u = alpha / beta, s = alpha / gamma with an alpha and a gamma for each cluster, counts are Poisson
-    draws around them: nothing moves anywhere.
+    Every gene is at u = alpha / beta, s = alpha / gamma with an alpha for each cluster; counts are Poisson draws around
+    them.  depth, depth_spread, noise : as of the simulator.   rate_spread : standard deviation of log gamma between
+    clusters.
     """
     rng = np.random.default_rng(seed)
     cluster = rng.integers(n_clusters, size=n_cells)
     alpha = rng.lognormal(0, 1, n_genes) * rng.lognormal(0, 1, (n_clusters, n_genes))
-    beta, gamma = rng.lognormal(-0.5, 0.4, n_genes), rng.lognormal(-1.2, 0.5, (n_clusters, n_genes))
-    unspliced, spliced = (0.6 * alpha / beta)[cluster], (alpha / gamma)[cluster]
-    size = depth * rng.lognormal(0, 0.3, (n_cells, 1)) / (unspliced + spliced).sum(axis=1).mean()
-    layers = {"spliced": spliced, "unspliced": unspliced}
+    beta = rng.lognormal(-0.5, 0.4, n_genes)
+    gamma = rng.lognormal(-1.2, 0.4, n_genes) * rng.lognormal(0, rate_spread, (n_clusters, n_genes))
+    layers = {"spliced": (alpha / gamma)[cluster], "unspliced": (0.6 * alpha / beta)[cluster]}
+    size = depth * rng.lognormal(0, depth_spread, (n_cells, 1)) / sum(layers.values()).sum(axis=1).mean()
+    for name, mean in layers.items():
+        scatter = rng.gamma(noise**-2, noise**2, mean.shape) if noise > 0 else 1.0
+        layers[name] = sparse.csr_matrix(rng.poisson(size * mean * scatter).astype(np.int32))
     return AnnData(
         obs=pd.DataFrame({"clusters": [f"type {k}" for k in cluster]}, index=[f"cell{i}" for i in range(n_cells)]),
         var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]),
-        layers={name: sparse.csr_matrix(rng.poisson(size * mean).astype(np.int32)) for name, mean in layers.items()},
+        layers=layers,
     )
