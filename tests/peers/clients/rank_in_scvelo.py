@@ -31,9 +31,7 @@ if "fit_tau" in adata.layers:
     from scvelo.tools._em_model_utils import get_divergence
 
     fitted = adata[:, adata.var["fit_alpha"].notna()]
-    likelihood = get_divergence(
-        fitted, mode="gene_likelihood", use_connectivities=True, clusters=adata.obs[clusters]
-    )
+    likelihood = get_divergence(fitted, mode="gene_likelihood", use_connectivities=True, clusters=adata.obs[clusters])
     answers["likelihood"] = {
         cluster: dict(zip(fitted.var_names, values.tolist(), strict=True))
         for cluster, values in zip(adata.obs[clusters].cat.categories, likelihood, strict=True)

@@ -1,4 +1,7 @@
-"""Clusters as one graph: which are connected (Wolf et al. 2019), and which way the velocities lead (Bergen et al. 2020)."""
+"""A graph of the clusters: which are connected (PAGA, Wolf et al. 2019), and which way the velocities lead.
+
+The formulas for the way are scVelo's (Bergen et al. 2020).
+"""
 
 from typing import NamedTuple
 
@@ -41,17 +44,16 @@ def abstract_graph(graph, distances, codes, n_clusters, *, pseudotime=None, root
         than `TIME_OVERLAP` of the mean.  Cells without a time (NaN) take no steps.
     root_cells, end_points : (n_cells,) scores in [0, 1]; no step leads to a root and none starts at an end.
     """
+    # as scanpy's `n_neighbors`, which counts the cell itself
+    n_neighbors = 1 + distances.nnz / max(len(codes), 1)
     labelled = np.flatnonzero(codes >= 0)
-    members = sparse.csr_matrix(
-        (np.ones(len(labelled)), (codes[labelled], labelled)), shape=(n_clusters, len(codes)), dtype=np.float64
-    )
-    sizes = np.bincount(codes[labelled], minlength=n_clusters)
-    neighbors = sparse.csr_matrix((np.ones(distances.nnz), distances.indices, distances.indptr), distances.shape)
-    connections = connectivities((members @ neighbors @ members.T).toarray(), sizes)
-    steps = _steps(graph, codes, sizes, pseudotime, root_cells, end_points)
-    # as many neighbours as scanpy's `n_neighbors`, which counts the cell itself
-    n_neighbors = 1 + neighbors.nnz / max(len(codes), 1)
-    arrows, threshold = transitions((members @ steps @ members.T).toarray(), sizes, n_neighbors)
+    codes = codes[labelled]
+    graph, distances = (sparse.csr_matrix(matrix)[labelled][:, labelled] for matrix in (graph, distances))
+    scores = [None if score is None else score[labelled] for score in (pseudotime, root_cells, end_points)]
+    sizes = np.bincount(codes, minlength=n_clusters)
+    connections = connectivities(_between(*_ends(distances), codes, n_clusters), sizes)
+    steps = _between(*_steps(graph, codes, sizes, *scores), codes, n_clusters)
+    arrows, threshold = transitions(steps, sizes, n_neighbors)
     return AbstractedGraph(
         sparse.csr_matrix(connections),
         sparse.csr_matrix(_strongest_tree(connections)),
@@ -79,9 +81,9 @@ def transitions(steps, sizes, n_neighbors):
 
     steps : (n_clusters, n_clusters), numbers of steps from cluster to cluster.   sizes : (n_clusters,).
     The confidence is the excess of the steps one way over those back, per n_neighbors sqrt(n_i n_j).  An arrow stays if
-    it is above the weakest of the clusters' strongest incoming ones, no way over a third cluster has two stronger
-    arrows, and it is on the spanning tree.  (scVelo looks for such ways among arrows that are left after the
-    clusters before; the result then depends on their order.)
+    it is not below the weakest of the clusters' strongest incoming ones, no way over a third cluster has two stronger
+    arrows, and it is on the spanning tree.  (scVelo looks for such ways among what is left of the arrows of the
+    clusters before, so that the result depends on their order.)
     """
     excess = np.maximum(steps - steps.T, 0)
     # clusters without cells have no steps
@@ -92,28 +94,40 @@ def transitions(steps, sizes, n_neighbors):
     return confidence, _threshold(confidence)
 
 
+def _ends(graph):
+    """Where all stored ways start and end: two arrays (n_ways,)."""
+    return np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr)), graph.indices
+
+
+def _between(start, end, codes, n_clusters):
+    """Number of ways from cluster to cluster: float64 (n_clusters, n_clusters)."""
+    pairs = codes[start] * n_clusters + codes[end]
+    return np.bincount(pairs, minlength=n_clusters**2).reshape(n_clusters, n_clusters).astype(np.float64)
+
+
 def _steps(graph, codes, sizes, pseudotime, root_cells, end_points):
-    """Ones where a cell's velocity leads to another: CSR (n_cells, n_cells)."""
-    ways = sparse.coo_matrix(graph)
-    start, end = ways.row, ways.col
-    taken = (ways.data > LEAST_COSINE) & (codes[start] >= 0) & (codes[end] >= 0)
+    """Where the ways that velocities take start and end: two arrays (n_steps,)."""
+    start, end = _ends(graph)
+    taken = graph.data > LEAST_COSINE
     if pseudotime is not None:
-        timed = np.flatnonzero((codes >= 0) & np.isfinite(pseudotime))
-        total = np.bincount(codes[timed], weights=pseudotime[timed], minlength=len(sizes))
+        timed = np.isfinite(pseudotime)
         number = np.bincount(codes[timed], minlength=len(sizes))
-        mean = np.divide(total, number, out=np.full(len(sizes), np.nan), where=number > 0)[codes]
+        total = np.bincount(codes[timed], weights=pseudotime[timed], minlength=len(sizes))
+        # of a cluster without any time no cell takes steps
+        mean = (total / np.maximum(number, 1))[codes]
         taken &= (pseudotime[start] < pseudotime[end]) & (mean[end] > mean[start] - TIME_OVERLAP)
-    if end_points is not None:
-        taken &= ~(end_points[start] > TERMINAL)
     if root_cells is not None:
         taken &= ~(root_cells[end] > TERMINAL)
-    return sparse.csr_matrix((np.ones(taken.sum()), (start[taken], end[taken])), shape=graph.shape)
+    if end_points is not None:
+        taken &= ~(end_points[start] > TERMINAL)
+    return start[taken], end[taken]
 
 
 def _threshold(confidence):
-    """Just below the weakest of the clusters' strongest incoming arrows."""
+    """Just below the weakest of the clusters' strongest incoming arrows, and at least `LEAST_CONFIDENCE`."""
     strongest = confidence.max(axis=0, initial=0)
-    return max(strongest[strongest > 0].min(initial=np.inf, where=True) - 1e-6, LEAST_CONFIDENCE) if strongest.any() else LEAST_CONFIDENCE
+    weakest = strongest.min(where=strongest > 0, initial=np.inf)
+    return max(weakest - 1e-6, LEAST_CONFIDENCE) if np.isfinite(weakest) else LEAST_CONFIDENCE
 
 
 def _best_detours(confidence):
@@ -128,10 +142,10 @@ def _strongest_tree(connections):
 
 
 def _only_strongest_tree(confidence):
-    """Arrows on the spanning tree of the most confident ones; a cluster's only incoming one counts as most confident."""
-    weight = confidence.copy()
-    only = np.sum(confidence > 0, axis=0) == 1
-    weight[:, only] = np.where(confidence[:, only] > 0, confidence.max(initial=0), 0)
+    """Arrows on the spanning tree of the most confident ones, before which come those that alone lead to a cluster."""
+    alone = (confidence > 0) & (np.sum(confidence > 0, axis=0) == 1)
+    # in their own order: scVelo's are all alike, and the clusters' order decides
+    weight = confidence + np.where(alone, confidence.max(initial=0), 0)
     return np.where(_spanning_tree(sparse.csr_matrix(-weight)), confidence, 0)
 
 

@@ -13,12 +13,20 @@ from veloshard.methods.dynamical.assign import OFF, ON, STEADY_OFF, branch_dista
 from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCHING_TIME, describe_gene
 from veloshard.methods.dynamical.loss import signed_variance
 from veloshard.moments import first_moments
+from veloshard.neighbors import connectivity_weights
 from veloshard.selection import as_labels
 from veloshard.splicing import spliced_at
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("cluster", "gene", "rank", "score", "difference", "p_value", "q_value", "likelihood")
+PARAMETERS = {
+    ALPHA: "fit_alpha",
+    BETA: "fit_beta",
+    GAMMA: "fit_gamma",
+    SWITCHING_TIME: "fit_t_",
+    SCALING: "fit_scaling",
+}
 IN, OUT = range(2)
 # Genes that are tested at once: some copies of 32 MB.
 _BLOCK = 2**22
@@ -66,9 +74,7 @@ def rank_genes(prepared_path, fit_path, *, clusters):
     """
     genes = store.load_fit_genes(fit_path)
     labels, codes = cluster_codes(store.load_annotations(prepared_path).obs, clusters)
-    block, _ = store.load_block(prepared_path)
-    around = block.around
-    weights = sparse.csr_matrix((around.weights, around.indices.astype(np.int32), around.indptr.astype(np.int32)))
+    weights = connectivity_weights(store.load_prepared(prepared_path).connectivities)
     sharing = shared_counts(weights, codes, len(labels))
     for label, reason in zip(labels, sharing.reason, strict=True):
         if reason:
@@ -76,6 +82,7 @@ def rank_genes(prepared_path, fit_path, *, clusters):
     welch = np.full((3, len(labels), len(genes["name"])), np.nan)
     likelihood = np.full(welch.shape[1:], np.nan)
     dynamical = "fit_tau" in store.fit_layer_names(fit_path)
+    block, _ = store.load_block(prepared_path)
     at_once = max(_BLOCK // len(codes), 1)
     for first in range(0, len(genes["name"]), at_once) if len(labels) else ():
         some = slice(first, first + at_once)
@@ -84,12 +91,12 @@ def rank_genes(prepared_path, fit_path, *, clusters):
         if dynamical:
             likelihood[:, some] = cluster_likelihoods(
                 {name: values[some] for name, values in genes.items()},
-                unspliced=first_moments(block.unspliced[:, some], around),
-                spliced=first_moments(block.spliced[:, some], around),
+                unspliced=first_moments(block.unspliced[:, some], block.around),
+                spliced=first_moments(block.spliced[:, some], block.around),
                 tau=np.stack([store.load_fit_layer(fit_path, name, genes=some) for name in ("fit_tau_", "fit_tau")]),
                 codes=codes,
                 n_clusters=len(labels),
-                around=around,
+                around=block.around,
             )
     welch[:, :, ~genes["velocity_genes"]] = np.nan
     score, difference, p_value = welch
@@ -265,9 +272,9 @@ def cluster_likelihoods(genes, *, unspliced, spliced, tau, codes, n_clusters, ar
     """
     likelihoods = np.full((n_clusters, len(spliced)), np.nan)
     size = np.bincount(codes[codes >= 0], minlength=n_clusters)
-    names = ("fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling")
-    parameters = np.stack([genes[name] for name in names], axis=1)[:, np.argsort(_POSITIONS)]
-    # scVelo reports beta for unspliced counts as they are
+    parameters = np.empty((len(spliced), len(PARAMETERS)))
+    parameters[:, list(PARAMETERS)] = np.stack([genes[column] for column in PARAMETERS.values()], axis=1)
+    # scVelo reports the beta of unspliced counts as they are
     parameters[:, BETA] *= parameters[:, SCALING]
     for k in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
         gene = describe_gene(unspliced[k], spliced[k], around)
@@ -280,14 +287,10 @@ def cluster_likelihoods(genes, *, unspliced, spliced, tau, codes, n_clusters, ar
         number = np.bincount(codes[counted], minlength=n_clusters)
         total = np.bincount(codes[counted], weights=squares[counted], minlength=n_clusters)
         # one in a hundred cells counts as given away to the parameters
-        mean = total / np.maximum(number - 0.01 * size, 2)
-        likelihood = np.exp(-0.5 * mean / variance) / math.sqrt(2 * math.pi * variance)
-        likelihoods[:, k] = np.where(number >= np.maximum(size / 5, 1), likelihood, np.nan)
+        effective = np.maximum(number - 0.01 * size, 2)
+        likelihood = np.exp(-0.5 * total / effective / variance) / math.sqrt(2 * math.pi * variance)
+        likelihoods[:, k] = np.where((number > 0) & (effective >= 0.99 * size / 5), likelihood, np.nan)
     return likelihoods
-
-
-# Of the columns that are named above.
-_POSITIONS = (ALPHA, BETA, GAMMA, SWITCHING_TIME, SCALING)
 
 
 def _from_curve(gene, parameters, tau, around):
@@ -311,7 +314,7 @@ def table(labels, genes, compared, likelihood):
     likelihood : (n_clusters, n_genes); the column is left out where no gene has one.
     Genes that have neither score nor likelihood in any cluster are left out; where there is no score there is no rank.
     """
-    known = np.flatnonzero(np.isfinite(np.stack([compared.score, likelihood])).any(axis=(0, 1)))
+    known = np.flatnonzero(~np.isnan(np.stack([compared.score, likelihood])).all(axis=(0, 1)))
     parts = []
     for cluster, label in enumerate(labels):
         # sorts NaN to the end, and equal scores by the dataset's order
@@ -331,7 +334,7 @@ def table(labels, genes, compared, likelihood):
             )
         )
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    return whole if np.isfinite(likelihood).any() else whole.drop(columns="likelihood")
+    return whole if not np.isnan(likelihood).all() else whole.drop(columns="likelihood")
 
 
 def load_table(path):
@@ -362,7 +365,6 @@ def rankings_for_anndata(ranked, *, clusters):
         entries["rank_velocity_genes"] = _records(compared, columns)
     if "likelihood" in ranked and ranked["likelihood"].notna().any():
         fitted = ranked[ranked.groupby("gene")["likelihood"].transform("count") > 0].fillna({"likelihood": 0.0})
-        fitted = fitted.sort_values("likelihood", ascending=False, kind="stable")
         entries["rank_dynamical_genes"] = _records(fitted, {"names": "gene", "scores": "likelihood"})
     for entry in entries.values():
         entry["params"] = {"groupby": clusters, "reference": "rest"}
@@ -370,8 +372,11 @@ def rankings_for_anndata(ranked, *, clusters):
 
 
 def _records(ranked, columns):
-    """Record arrays of the first rows of each cluster, a field a cluster."""
-    parts = {label: rows.head(N_LISTED) for label, rows in ranked.groupby("cluster", sort=False)}
+    """Record arrays of the rows with the highest scores of each cluster, a field a cluster."""
+    parts = {
+        label: rows.sort_values(columns["scores"], ascending=False, kind="stable").head(N_LISTED)
+        for label, rows in ranked.groupby("cluster", sort=False)
+    }
     kinds = {"gene": object, "p_value": np.float64, "q_value": np.float64}
     return {
         name: np.rec.fromarrays(
