@@ -5,6 +5,7 @@ Runs in scVelo's own environment: `python -I rank_in_scvelo.py velocity.h5ad fol
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import anndata as ad
@@ -37,14 +38,12 @@ if "fit_tau" in adata.layers:
         for cluster, values in zip(adata.obs[clusters].cat.categories, likelihood, strict=True)
     }
 
-for name, priors in (("time", {}), ("time_and_ends", {"root_key": "root_cells", "end_key": "end_points"})):
+ways = {"time": {}, "time_and_ends": {"root_key": "root_cells", "end_key": "end_points"}}
+# which scVelo needs for this and does not ask for
+for name, priors in ways.items() if find_spec("igraph") else ():
     found = scv.tl.paga(adata, groups=clusters, copy=True, **priors).uns["paga"]
-    answers[f"paga_{name}"] = {
-        "threshold": float(found["threshold"]),
-        **{
-            matrix: found[matrix].toarray().tolist()
-            for matrix in ("connectivities", "connectivities_tree", "transitions_confidence")
-        },
-    }
+    matrices = ("connectivities", "connectivities_tree", "transitions_confidence")
+    answers[f"paga_{name}"] = {matrix: found[matrix].toarray().tolist() for matrix in matrices}
+    answers[f"paga_{name}"]["threshold"] = float(found["threshold"])
 
 (folder / "answers.json").write_text(json.dumps(answers))

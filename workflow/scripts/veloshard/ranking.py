@@ -351,7 +351,7 @@ def load_table(path):
 
 
 def rankings_for_anndata(ranked, *, clusters):
-    """Entries of `uns` as scVelo writes and scanpy reads them, from a `table`; none where that is empty.
+    """Entries of `uns` as scVelo writes them, with p-values as scanpy does, from a `table`; none where that is empty.
 
     `rank_velocity_genes` : record arrays with a field a tested cluster, of the genes with the highest scores: names,
         scores, pvals, pvals_adj.
