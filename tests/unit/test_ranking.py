@@ -146,7 +146,7 @@ def test_what_cannot_be_tested_is_nan_with_a_reason():
     codes = np.array([0, 1, 1, 1, 1, 2, 2, 2, -1])
     weights = sparse.block_diag([np.eye(5), np.full((3, 3), 1 / 3), np.eye(1)], format="csr")
     sharing = ranking.shared_counts(weights, codes, 4)
-    assert sharing.reason.tolist() == ["it has one cell", "", "cells are all alike", "it has no cells"]
+    assert sharing.reason.tolist() == ["it has one cell", "", "cells share all counts", "it has no cells"]
     found = ranking.rank_velocity_genes(rng(0).normal(size=(6, 9)).astype(np.float32), codes, 4, weights)
     for values in found:
         assert np.isfinite(values).all(axis=1).tolist() == [False, True, False, False]
