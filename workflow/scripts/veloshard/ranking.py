@@ -19,7 +19,6 @@ from veloshard.splicing import spliced_at
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("cluster", "gene", "rank", "score", "difference", "p_value", "q_value", "likelihood")
 PARAMETERS = {
     ALPHA: "fit_alpha",
     BETA: "fit_beta",
@@ -80,8 +79,8 @@ def rank_genes(prepared_path, fit_path, *, clusters):
         if reason:
             log.info("cluster %s is not compared with the others: %s", label, reason)
     welch = np.full((3, len(labels), len(genes["name"])), np.nan)
-    likelihood = np.full(welch.shape[1:], np.nan)
     dynamical = "fit_tau" in store.fit_layer_names(fit_path)
+    likelihood = np.full(welch.shape[1:], np.nan) if dynamical else None
     block, _ = store.load_block(prepared_path)
     at_once = max(_BLOCK // len(codes), 1)
     for first in range(0, len(genes["name"]), at_once) if len(labels) else ():
@@ -221,7 +220,13 @@ def shared_counts(weights, codes, n_clusters):
         alike = deviation <= 1e-9 * own
     reason = np.select(
         [size[IN] == 0, size[IN] == 1, size[OUT] == 0, size[OUT] == 1, alike.any(axis=0)],
-        ["it has no cells", "it has one cell", "there are no others", "there is one other cell", "cells share all counts"],
+        [
+            "it has no cells",
+            "it has one cell",
+            "there are no others",
+            "there is one other cell",
+            "cells share all counts",
+        ],
         default="",
     )
     return Sharing(effective, freedom, correlation, reason)
@@ -306,34 +311,26 @@ def _from_curve(gene, parameters, tau, around):
     return np.where(up, distances[ON], distances[OFF]), gene.spliced - curve
 
 
-def table(labels, genes, compared, likelihood):
-    """One row a cluster and gene, ordered by the clusters and within each by the score: DataFrame of `COLUMNS`.
+def table(labels, genes, compared, likelihood=None):
+    """One row a cluster and gene, ordered by the clusters and within each by the score: DataFrame.
+
+    Columns: cluster, gene, rank, those of `Comparison`, likelihood.
 
     labels : names of the clusters.   genes : names, (n_genes,).   compared : `Comparison`.
-    likelihood : (n_clusters, n_genes); the column is left out where no gene has one.
+    likelihood : (n_clusters, n_genes), or None, which leaves the column out.
     Genes that have neither score nor likelihood in any cluster are left out; where there is no score there is no rank.
     """
-    known = np.flatnonzero(~np.isnan(np.stack([compared.score, likelihood])).all(axis=(0, 1)))
-    parts = []
+    values = compared._asdict() | ({} if likelihood is None else {"likelihood": likelihood})
+    known = np.flatnonzero(~np.isnan(list(values.values())).all(axis=(0, 1)))
+    parts = [pd.DataFrame(columns=["cluster", "gene", "rank", *values])]
     for cluster, label in enumerate(labels):
         # sorts NaN to the end, and equal scores by the dataset's order
         order = known[np.argsort(-compared.score[cluster, known], kind="stable")]
         ranks = pd.array(np.arange(1, len(order) + 1), dtype="Int64")
         ranks[np.isnan(compared.score[cluster, order])] = pd.NA
-        columns = {name: getattr(compared, name)[cluster, order] for name in Comparison._fields}
-        parts.append(
-            pd.DataFrame(
-                {
-                    "cluster": label,
-                    "gene": genes[order],
-                    "rank": ranks,
-                    **columns,
-                    "likelihood": likelihood[cluster, order],
-                }
-            )
-        )
-    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    return whole if not np.isnan(likelihood).all() else whole.drop(columns="likelihood")
+        columns = {name: numbers[cluster, order] for name, numbers in values.items()}
+        parts.append(pd.DataFrame({"cluster": label, "gene": genes[order], "rank": ranks, **columns}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def load_table(path):
@@ -366,7 +363,7 @@ def rankings_for_anndata(ranked, *, clusters):
         fitted = ranked[ranked.groupby("gene")["likelihood"].transform("count") > 0].fillna({"likelihood": 0.0})
         entries["rank_dynamical_genes"] = _records(fitted, {"names": "gene", "scores": "likelihood"})
     for entry in entries.values():
-        entry["params"] = {"groupby": clusters, "reference": "rest"}
+        entry["params"] = {"groupby": clusters}
     return entries
 
 
