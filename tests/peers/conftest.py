@@ -13,14 +13,14 @@ ENVIRONMENTS = Path(__file__).parents[2] / ".envs"
 
 @pytest.fixture(scope="session")
 def ask_client():
-    """Function that runs clients/open_in_<client>.py on a result: its answers; figures go to a folder."""
+    """Function that runs clients/<task>_in_<client>.py on a result: its answers; figures go to a folder."""
 
-    def ask(client, result, folder):
+    def ask(client, result, folder, *, task="open"):
         python = ENVIRONMENTS / client / "bin" / "python"
         if not python.exists():
             pytest.fail(f"no environment of {client}: `make test-peers` builds it and runs these tests")
         # -I: neither the user's site-packages nor PYTHON* variables reach the client
-        command = [python, "-I", CLIENTS / f"open_in_{client}.py", result, folder]
+        command = [python, "-I", CLIENTS / f"{task}_in_{client}.py", result, folder]
         run = subprocess.run(
             command, env=os.environ | {"MPLBACKEND": "Agg"}, cwd=folder, capture_output=True, text=True
         )
