@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 from veloshard import paga, ranking, store
+from veloshard.selection import cluster_codes
 
 pytestmark = pytest.mark.peers
 
@@ -21,7 +22,7 @@ def answers(ask_client, folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def clusters(folder):
     """Names of the clusters, and each cell's position among them."""
-    return ranking.cluster_codes(store.load_annotations(folder.parent / "prepared.h5ad").obs, "clusters")
+    return cluster_codes(store.load_annotations(folder.parent / "prepared.h5ad").obs, "clusters")
 
 
 @pytest.fixture(scope="module")

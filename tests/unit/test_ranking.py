@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from cells import nearest
 from scipy import sparse, stats
-from veloshard import ranking
+from veloshard import ranking, selection
 from veloshard.methods.dynamical.gene import describe_gene
 from veloshard.moments import neighborhood
 from veloshard.neighbors import connectivity_weights
@@ -327,7 +327,7 @@ def test_the_table_survives_a_file(tmp_path):
 
 
 def test_without_clusters_the_table_is_empty(tmp_path):
-    labels, codes = ranking.cluster_codes(pd.DataFrame(index=["a", "b"]), "")
+    labels, codes = selection.cluster_codes(pd.DataFrame(index=["a", "b"]), "")
     assert labels == []
     found = ranking.rank_velocity_genes(np.ones((3, 2), np.float32), codes, 0, on_their_own(2))
     rows = ranking.table(labels, np.array(["x", "y", "z"]), found, np.empty((0, 3)))

@@ -74,6 +74,55 @@ rule order_cells:
         "../scripts/order_cells.py"
 
 
+rule rank_genes:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        fit="results/{dataset}/{method}/fit.h5",
+    output:
+        "results/{dataset}/{method}/ranking.csv",
+    log:
+        "logs/{dataset}/{method}/rank_genes.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/rank_genes.jsonl"
+    params:
+        code=code_of("rank_genes"),
+        clusters=clusters_of,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=ranking_memory,
+        runtime=ranking_time,
+    script:
+        "../scripts/rank_genes.py"
+
+
+rule abstract_graph:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        graph="results/{dataset}/{method}/graph.h5",
+        time="results/{dataset}/{method}/time.h5",
+    output:
+        "results/{dataset}/{method}/paga.h5",
+    log:
+        "logs/{dataset}/{method}/abstract_graph.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/abstract_graph.jsonl"
+    params:
+        code=code_of("abstract_graph"),
+        clusters=clusters_of,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=analysis_memory,
+        runtime=analysis_time,
+    script:
+        "../scripts/abstract_graph.py"
+
+
 rule assemble_result:
     input:
         prepared="results/{dataset}/prepared.h5ad",
@@ -85,6 +134,9 @@ rule assemble_result:
         projection="results/{dataset}/{method}/projection.h5",
         confidence="results/{dataset}/{method}/confidence.h5",
         time="results/{dataset}/{method}/time.h5",
+        ranking="results/{dataset}/{method}/ranking.csv",
+        paga="results/{dataset}/{method}/paga.h5",
+        cell_cycle="results/{dataset}/cell_cycle.h5",
     output:
         result="results/{dataset}/{method}/velocity.h5ad",
         genes="results/{dataset}/{method}/genes.csv",

@@ -72,3 +72,27 @@ rule summarize_quality:
         runtime=annotations_time,
     script:
         "../scripts/summarize_quality.py"
+
+
+rule score_cell_cycle:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/ingested.json",
+    output:
+        "results/{dataset}/cell_cycle.h5",
+    log:
+        "logs/{dataset}/score_cell_cycle.log",
+    benchmark:
+        "results/benchmarks/{dataset}/score_cell_cycle.jsonl"
+    params:
+        code=code_of("score_cell_cycle"),
+        random_state=config["preprocess"]["random_state"],
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=cell_cycle_memory,
+        runtime=cell_cycle_time,
+    script:
+        "../scripts/score_cell_cycle.py"

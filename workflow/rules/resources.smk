@@ -172,6 +172,28 @@ def order_memory(wildcards, input, attempt):
     return megabytes(60 * edges_of_graph(sizes["n_edges"]) + 24 * sizes["n_cells"] * sizes["n_genes"], attempt)
 
 
+def ranking_memory(wildcards, input, attempt):
+    """Blocks of genes; all neighbours' neighbours of some thousand cells."""
+    sizes = sizes_of(input)
+    return megabytes(16 * sizes["n_counts"] + 100 * sizes["n_edges"] + 1e9, attempt)
+
+
+def ranking_time(wildcards, input, attempt):
+    """A likelihood of each gene in each cell, and pairs of neighbourhoods."""
+    sizes = sizes_of(input)
+    return minutes(1e-6 * sizes["n_cells"] * sizes["n_genes"] + 1e-5 * sizes["n_edges"], attempt)
+
+
+def cell_cycle_memory(wildcards, input, attempt):
+    """All counts, normalised and as logarithms."""
+    return megabytes(30 * sizes_of(input)["n_counts"], attempt)
+
+
+def cell_cycle_time(wildcards, input, attempt):
+    """A few passes over all counts."""
+    return minutes(1e-6 * sizes_of(input)["n_counts"], attempt)
+
+
 def control_cells(sizes):
     """Cells that controls are run on."""
     return min(sizes["n_cells"], config["trust"]["max_cells"])

@@ -1,9 +1,9 @@
-from veloshard import paga, ranking, runtime, store
+from veloshard import paga, runtime, selection, store
 
 runtime.start(snakemake)
 files = snakemake.input
 times = store.load_arrays(files.time)
-labels, codes = ranking.cluster_codes(store.load_annotations(files.prepared).obs, snakemake.params.clusters)
+labels, codes = selection.cluster_codes(store.load_annotations(files.prepared).obs, snakemake.params.clusters)
 abstracted = paga.abstract_graph(
     store.load_arrays(files.graph)["graph"],
     store.load_prepared(files.prepared).distances,

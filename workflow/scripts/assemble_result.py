@@ -1,5 +1,5 @@
 import anndata
-from veloshard import assemble, runtime, store
+from veloshard import assemble, ranking, runtime, store
 
 runtime.start(snakemake)
 files = snakemake.input
@@ -10,6 +10,9 @@ result = assemble.velocity_result(
     cells={**store.load_arrays(files.confidence), **store.load_arrays(files.time)},
     places=store.load_arrays(files.embedding),
     arrows=store.load_arrays(files.projection)["arrows"],
+    cell_cycle=store.load_arrays(files.cell_cycle),
+    ranked=ranking.load_table(files.ranking),
+    abstracted=store.load_arrays(files.paga),
     warnings=store.load_json(files.quality)["warnings"],
     clusters=snakemake.params.clusters,
     options=snakemake.params.options,

@@ -12,5 +12,6 @@ orders = time.order_cells(
     **clocks,
 )
 store.save_arrays(snakemake.output.orders, orders)
-agreement = time.root_sensitivity(orders, **graphs, clusters=selection.clusters(obs, params.clusters), **clocks)
+names, codes = selection.cluster_codes(obs, params.clusters)
+agreement = time.root_sensitivity(orders, **graphs, names=names, codes=codes, **clocks)
 store.save_table(snakemake.output.roots, {"root": list(agreement), "spearman": list(agreement.values())})

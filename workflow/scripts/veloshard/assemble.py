@@ -10,9 +10,11 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from veloshard import __version__, store
+from veloshard.cell_cycle import PHASES
 from veloshard.figures.style import Style, clusters_of
 from veloshard.graph import split_signs
 from veloshard.moments import first_moments
+from veloshard.ranking import rankings_for_anndata
 from veloshard.selection import as_labels, labelled_colors
 from veloshard.simulate import simulate
 
@@ -57,12 +59,29 @@ def simulated_counts(*, seed, **options):
     )
 
 
-def velocity_result(prepared, *, genes, cells, graph, self_transition, places, arrows, clusters, warnings, options):
+def velocity_result(
+    prepared,
+    *,
+    genes,
+    cells,
+    graph,
+    self_transition,
+    places,
+    arrows,
+    cell_cycle,
+    ranked,
+    abstracted,
+    clusters,
+    warnings,
+    options,
+):
     """AnnData of a velocity result without its dense layers, with the keys that scVelo and CellRank look for.
 
     prepared : AnnData written by `store.save_prepared`; changed and returned.   genes, cells : columns to add.
     graph : signed CSR (n_cells, n_cells).   self_transition : (n_cells,).
     places : {key of `obsm`: (n_cells, n_dims)}, the embedding.   arrows : (n_cells, n_dims).
+    cell_cycle : of `cell_cycle.score_cell_cycle`; scores that the user brought stay.
+    ranked : of `ranking.rank_genes`.   abstracted : fields of a `paga.AbstractedGraph`.
     clusters : column of `obs`, '' for none.   warnings : of all steps before.
     options : nest of plain values that decided the result.
     """
@@ -72,6 +91,9 @@ def velocity_result(prepared, *, genes, cells, graph, self_transition, places, a
     prepared.var = prepared.var.assign(**genes)
     prepared.obs = prepared.obs.assign(velocity_self_transition=self_transition, **cells)
     prepared.obsm.update({embedding: positions, f"velocity_{basis}": arrows})
+    if cell_cycle and prepared.obs.columns.isdisjoint(cell_cycle):
+        phase = pd.Categorical.from_codes(cell_cycle["phase"], PHASES)
+        prepared.obs = prepared.obs.assign(**cell_cycle | {"phase": phase})
     prepared.uns["velocity_graph"], prepared.uns["velocity_graph_neg"] = split_signs(graph)
     method = options["method"]["method"]
     prepared.uns["velocity_params"] = {
@@ -82,6 +104,10 @@ def velocity_result(prepared, *, genes, cells, graph, self_transition, places, a
     }
     if clusters:
         _label_clusters(prepared, clusters)
+        prepared.uns[f"{clusters}_sizes"] = abstracted["sizes"]
+        prepared.uns["paga"] = {name: values for name, values in abstracted.items() if name != "sizes"}
+        prepared.uns["paga"]["groups"] = clusters
+    prepared.uns.update(rankings_for_anndata(ranked, clusters=clusters))
     if method == "dynamical":
         # scVelo reads how the fit was made before it computes with it
         prepared.uns["recover_dynamics"] = {

@@ -20,7 +20,7 @@ from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 from veloshard.preprocess import add_components, add_neighbors, normalised
 from veloshard.readers.common import LAYERS
-from veloshard.selection import as_labels
+from veloshard.selection import cluster_codes
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def groups_of(sample, clusters):
     clusters : column of `obs`; '' for `N_GROUPS` groups by k-means on the principal components.
     """
     if clusters:
-        return as_labels(sample.obs[clusters]).cat.codes.to_numpy()
+        return cluster_codes(sample.obs, clusters)[1]
     n_groups = min(N_GROUPS, sample.n_obs)
     return KMeans(n_groups, n_init=1, random_state=0).fit(sample.obsm["X_pca"]).labels_
 

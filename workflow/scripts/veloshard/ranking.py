@@ -14,7 +14,7 @@ from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCH
 from veloshard.methods.dynamical.loss import signed_variance
 from veloshard.moments import first_moments
 from veloshard.neighbors import connectivity_weights
-from veloshard.selection import as_labels
+from veloshard.selection import cluster_codes
 from veloshard.splicing import spliced_at
 
 log = logging.getLogger(__name__)
@@ -101,17 +101,6 @@ def rank_genes(prepared_path, fit_path, *, clusters):
     score, difference, p_value = welch
     compared = Comparison(score, difference, p_value, false_discovery_rates(p_value))
     return table(labels, genes["name"], compared, likelihood)
-
-
-def cluster_codes(obs, column):
-    """Names of the clusters of a column, and each cell's position among them: -1 where it has no label.
-
-    No clusters for the column ''.
-    """
-    if column == "":
-        return [], np.full(len(obs), -1)
-    labels = as_labels(obs[column]).cat
-    return labels.categories.tolist(), labels.codes.to_numpy(dtype=np.int64)
 
 
 def rank_velocity_genes(velocity, codes, n_clusters, weights):

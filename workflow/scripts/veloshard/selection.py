@@ -54,10 +54,15 @@ def in_cluster(obs, column, label):
     return (labels == as_label(label)).to_numpy()
 
 
-def clusters(obs, column):
-    """Cells of each cluster of a column: dict of bool (n_cells,) by its name; none for the column ''."""
-    labels = as_labels(obs[column]) if column else pd.Series(dtype="category")
-    return {label: (labels == label).to_numpy() for label in labels.cat.categories}
+def cluster_codes(obs, column):
+    """Names of the clusters of a column, and each cell's position among them: -1 where it has no label.
+
+    No clusters for the column ''.
+    """
+    if column == "":
+        return [], np.full(len(obs), -1)
+    labels = as_labels(obs[column]).cat
+    return labels.categories.tolist(), labels.codes.to_numpy(dtype=np.int64)
 
 
 def labelled_colors(column, colors):

@@ -96,24 +96,27 @@ def load_annotations(path):
 
 
 def load_counts(path, cells):
-    """AnnData of some cells of `counts.h5ad`: the layers of counts, integers as they are, with names.
+    """AnnData of some cells of `counts.h5ad`, with their annotations: other cells are never in memory.
 
     cells : names, in the order in which the result is to hold them.
     """
     from anndata import AnnData  # as above
-    from pandas import DataFrame, Index
+    from anndata.io import read_elem
+    from pandas import DataFrame
 
     with h5py.File(path) as file:
-        rows = Index(_names(file["obs"])).get_indexer(cells)
+        obs = read_elem(file["obs"])
+        rows = obs.index.get_indexer(cells)
+        in_file, back = np.unique(rows, return_inverse=True)
         layers = {}
         for layer in ("spliced", "unspliced"):
             group, blocks = file["layers"][layer], []
-            for first in range(0, group.attrs["shape"][0], CELLS_AT_ONCE):
-                stop = min(first + CELLS_AT_ONCE, group.attrs["shape"][0])
-                wanted = np.sort(rows[(rows >= first) & (rows < stop)])
-                blocks.append(_read_rows(group, first, stop)[wanted - first])
-            layers[layer] = sparse.vstack(blocks, format="csr")[np.argsort(np.argsort(rows))]
-        return AnnData(obs=DataFrame(index=cells), var=DataFrame(index=_names(file["var"])), layers=layers)
+            for first in range(0, len(obs), CELLS_AT_ONCE):
+                stop = min(first + CELLS_AT_ONCE, len(obs))
+                wanted = in_file[(in_file >= first) & (in_file < stop)] - first
+                blocks.append(_read_rows(group, first, stop)[wanted])
+            layers[layer] = sparse.vstack(blocks, format="csr")[back]
+        return AnnData(obs=obs.iloc[rows], var=DataFrame(index=_names(file["var"])), layers=layers)
 
 
 def _fingerprint(prepared):

@@ -46,17 +46,17 @@ def order_cells(graph, distances, connectivities, *, in_root_cluster=None, fit_t
     return orders
 
 
-def root_sensitivity(orders, graph, connectivities, clusters, *, fit_t=None, likelihood=None):
+def root_sensitivity(orders, graph, connectivities, *, names, codes, fit_t=None, likelihood=None):
     """How far the order of the cells would be the same from another root.
 
-    orders : of `order_cells`, for the root that was chosen.   clusters : {name: (n_cells,) bool}.
+    orders : of `order_cells`, for the root that was chosen.   names, codes : of `selection.cluster_codes`.
     graph, connectivities, fit_t, likelihood : as `order_cells` takes them.
     Returns {name of the root: Spearman correlation with the chosen order}, for the detected roots (`detected`) and for
     each cluster as the root; of the latent time where there is one, else of the pseudotime; NaN where one does not
     vary.
     """
     detected = orders.get("detected_root_cells", orders["root_cells"])
-    roots = {"detected": detected} | {name: root_scores(detected, members) for name, members in clusters.items()}
+    roots = {"detected": detected} | {name: root_scores(detected, codes == k) for k, name in enumerate(names)}
     if fit_t is None:
         chosen = orders["velocity_pseudotime"]
         others = velocity_pseudotime(graph, np.array(list(roots.values())), orders["end_points"], connectivities)
