@@ -15,7 +15,8 @@ from scipy import sparse, stats
 from veloshard import contract, methods
 from veloshard.methods.dynamical.assign import OFF, ON, assign_times
 from veloshard.methods.dynamical.gene import describe_gene, neighborhood_means
-from veloshard.moments import Neighborhood, first_moments
+from veloshard.methods.steady_state import steady_state_ratio
+from veloshard.moments import first_moments, neighborhood
 from veloshard.splicing import spliced_at, unspliced_at
 
 # Genes whose moments are in memory at a time.
@@ -246,64 +247,60 @@ def nearest_point(u, s, points):
 
 
 def refit(block, differs, codes, **options):
-    """`Fit` of genes of which some clusters have kinetics of their own: the curve without those, and their own lines.
+    """`Fit` of genes of which some clusters have kinetics of their own: the curve without those, and their own slopes.
 
-    The curve is fitted to the other cells, as `methods.dynamical.fit` does it.  A cluster with its own kinetics has
-    the velocity rate (u - slope s), at least -s: the slope that of its own line, and the rate beta of the curve, for
-    a line tells of no time.  Nothing is known of its transcription: `velocity_u` is 0.  Its cells have the times of
-    the curve at which they would be nearest, with those of their neighbors as in any fit: without, latent time would
-    lose the gene for all cells.
+    The curve is fitted to the other cells and their neighbors among each other.  A cluster with its own kinetics has
+    the velocity rate (u - slope s) of its observed moments, at least -s: the slope that of the steady-state model for
+    this cluster alone, the rate beta that of the others' curve, which has the time unit of all genes.  (An orthogonal
+    line through the cluster, as in scVelo's test, would have it stand still on average, and of simulated clusters,
+    which do not, it got 61 % of the signs right, this 74 %, the common curve 70 %.)
+    Nothing is known of its transcription: `velocity_u` is 0.  Its cells have the times of the others' curve at the
+    places that a fit would give them there: without, latent time would lose the gene for all cells.
 
     block : `GeneBlock`.   differs : bool (n_genes, n_clusters).   codes : int (n_cells,), -1 for none.
-    options : of `methods.dynamical.fit`; all genes are fitted.
-    The columns are those of the curve.  A gene that cannot be fitted without those clusters is a row with a reason.
+    options : of `methods.dynamical.fit`; its bounds on r2 and slope do not count.
+    Returns the genes for which some cluster differs, in their order; columns are those of the others' curve.  A gene
+    that cannot be fitted without those clusters is a row with a reason.
     """
+    block, differs = _rows(block, np.flatnonzero(differs.any(axis=1))), differs[differs.any(axis=1)]
     options = options | {"method": "dynamical", "fit_all_genes": True}
     patterns, pattern_of = np.unique(differs, axis=0, return_inverse=True)
-    pattern_of = pattern_of.ravel()
-    parts = []
+    if len(patterns) == 0:
+        return methods.run(block, **options)
+    parts, rows = [], []
     for k, pattern in enumerate(patterns):
+        rows.append(np.flatnonzero(pattern_of.ravel() == k))
         left_out = np.append(pattern, False)[codes]  # -1 is the last: cells without a cluster stay
-        parts.append(_refit_without(_rows(block, np.flatnonzero(pattern_of == k)), left_out, codes, options))
-    order = np.argsort(np.argsort(pattern_of, kind="stable"), kind="stable")
+        parts.append(_refit_without(_rows(block, rows[-1]), left_out, codes, options))
+    order = np.argsort(np.concatenate(rows))
+    genes, layers = zip(*parts, strict=True)
     return contract.Fit(
-        *(
-            {name: np.concatenate([part[name] for part in kind])[order] for name in kind[0]}
-            for kind in zip(*parts, strict=True)
-        )
+        *({name: np.concatenate([part[name] for part in kind])[order] for name in kind[0]} for kind in (genes, layers))
     )
 
 
 def _refit_without(block, left_out, codes, options):
-    """`Fit` of a block of genes to all cells but those `left_out`, bool (n_cells,), which get lines of their own."""
+    """`Fit` of genes to all cells but those `left_out`, bool (n_cells,), which follow the slopes of their clusters."""
     kept = np.flatnonzero(~left_out)
-    others = block._replace(
-        spliced=sparse.csc_matrix(block.spliced[kept]),
-        unspliced=sparse.csc_matrix(block.unspliced[kept]),
-        around=_among(block.around, kept),
-    )
-    found = methods.run(others, **options)
-    unspliced, spliced = (first_moments(counts, block.around) for counts in (block.unspliced, block.spliced))
-    layers = {name: np.full(spliced.shape, np.nan, dtype=np.float32) for name in found.layers}
+    found = methods.run(_cells(block, kept), **options)
+    layers = {name: np.full((len(block.names), len(codes)), np.nan, dtype=np.float32) for name in found.layers}
     for name, values in found.layers.items():
         layers[name][:, kept] = values
+    unspliced, spliced = (first_moments(counts, block.around) for counts in (block.unspliced, block.spliced))
+    slopes = np.zeros_like(spliced)
+    for cluster in np.unique(codes[left_out]):
+        own = codes == cluster
+        slopes[:, own] = steady_state_ratio(spliced[:, own], unspliced[:, own], percentile=95)[:, None]
     for row in np.flatnonzero(found.genes["status"] == "ok"):
         columns = {name: values[row] for name, values in found.genes.items()}
-        own = _on_own_lines(unspliced[row], spliced[row], columns, left_out, codes, block.around)
+        own = _with_slopes(unspliced[row], spliced[row], slopes[row], columns, block.around)
         for name, values in own.items():
             layers[name][row, left_out] = values[left_out]
     return contract.Fit(found.genes, layers)
 
 
-def _on_own_lines(unspliced, spliced, columns, left_out, codes, around):
-    """Layers (n_cells,) of a gene by name; they hold where cells are `left_out` of its curve."""
-    velocity = np.zeros(len(spliced))
-    for cluster in np.unique(codes[left_out]):
-        own = codes == cluster
-        u, s = unspliced[own].astype(np.float64), spliced[own].astype(np.float64)
-        slope = orthogonal_slope(u / columns["fit_std_u"], s / columns["fit_std_s"])
-        slope *= columns["fit_std_u"] / columns["fit_std_s"]
-        velocity[own] = np.maximum(columns["fit_beta"] * (u - slope * s), -s)
+def _with_slopes(unspliced, spliced, slopes, columns, around):
+    """Layers of a gene, (n_cells,) each, by the slope of each cell and the curve that the columns tell of."""
     scaling = columns["fit_scaling"]
     beta = columns["fit_beta"] * scaling
     parameters = np.array([columns["fit_alpha"], beta, columns["fit_gamma"], columns["fit_t_"], scaling])
@@ -312,30 +309,23 @@ def _on_own_lines(unspliced, spliced, columns, left_out, codes, around):
         "fit_t": neighborhood_means(assigned.time, around),
         "fit_tau": assigned.tau[ON],
         "fit_tau_": assigned.tau[OFF],
-        "velocity": velocity,
+        "velocity": np.maximum(columns["fit_beta"] * (unspliced - slopes * spliced), -spliced),
         "velocity_u": np.zeros(len(spliced)),
     }
 
 
-def orthogonal_slope(u, s):
-    """Slope of the line u = slope s through the origin with the least squared distances to points, (n,) each.
-
-    The direction of the larger eigenvalue of their second moments; 0 for points without u.
-    """
-    uu, us, ss = np.sum(u * u), np.sum(u * s), np.sum(s * s)
-    difference = uu - ss
-    return np.tan(0.5 * np.arctan2(2 * us, -difference))
-
-
-def _among(around, cells):
-    """`Neighborhood` of some of the cells, with means over the neighbors among them."""
-    n_cells = len(around.indptr) - 1
-    joined = sparse.csr_matrix(
-        (around.weights, around.indices.astype(np.int64), around.indptr.astype(np.int64)), shape=(n_cells, n_cells)
-    )[cells][:, cells]
+def _cells(block, cells):
+    """Some cells of a `GeneBlock`, by index, and their neighbors among each other, who all count alike."""
+    n_cells = len(block.around.indptr) - 1
+    indptr, indices = block.around.indptr.astype(np.int64), block.around.indices.astype(np.int64)
+    joined = sparse.csr_matrix((block.around.weights, indices, indptr), shape=(n_cells, n_cells))[cells][:, cells]
     sizes = np.diff(joined.indptr)
-    weights = np.repeat((1.0 / sizes).astype(np.float32), sizes)
-    return Neighborhood(joined.indptr.astype(np.uint32), joined.indices.astype(np.uint32), weights)
+    joined.data = np.repeat((1.0 / sizes).astype(np.float32), sizes)
+    return block._replace(
+        spliced=sparse.csc_matrix(block.spliced[cells]),
+        unspliced=sparse.csc_matrix(block.unspliced[cells]),
+        around=neighborhood(joined),
+    )
 
 
 def _rows(block, genes):
