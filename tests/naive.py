@@ -185,3 +185,20 @@ def generalized_ratio(spliced, unspliced, second_ss, second_us, percentile):
     x = np.concatenate([np.where(extreme, spliced, 0) / first_sd, variance / second_sd])
     y = np.concatenate([np.where(extreme, unspliced, 0) / first_sd, covariance / second_sd])
     return np.linalg.lstsq(x[:, None], y, rcond=None)[0][0]
+
+
+def nearest_on_lines(u, s, points):
+    """Nearest to (u, s) of many points on the lines that join `points`, (n_points, 2)."""
+    parts = np.linspace(0, 1, 2001)[:, None]
+    dense = np.concatenate([a + parts * (b - a) for a, b in zip(points[:-1], points[1:], strict=True)])
+    return dense[np.argmin(((dense - [u, s]) ** 2).sum(axis=1))]
+
+
+def cluster_distance(unspliced, spliced, weights, own, ray):
+    """Distance across a ray of the mean moments of some cells, and its variance if counts vary as their squares say.
+
+    unspliced, spliced : (n_cells,) counts.   weights : dense (n_cells, n_cells), of the moments.   own : cells.
+    """
+    in_mean = weights[own].mean(axis=0)
+    across = (ray[1] * unspliced - ray[0] * spliced) / np.hypot(*ray)
+    return sum(in_mean * across), sum((in_mean * across) ** 2)
