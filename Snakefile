@@ -42,7 +42,12 @@ rule all:
             "results/{dataset}/{method}/{file}",
             dataset=config["datasets"],
             method=config["methods"],
-            file=["velocity.h5ad", "genes.csv", "cells.csv", "trust.json", *asked_files()],
+            file=["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "roots.csv", "trust.json", *asked_files()],
+        ),
+        expand(
+            "results/{dataset}/{method}/differential_kinetics.csv",
+            dataset=config["datasets"],
+            method=dynamical_methods(),
         ),
         expand(
             "results/{dataset}/{method}/figures/{figure}.{suffix}",

@@ -28,7 +28,7 @@ rule score_confidence:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
-        fit="results/{dataset}/{method}/fit.h5",
+        fit=fit_of,
     output:
         "results/{dataset}/{method}/confidence.h5",
     log:
@@ -51,7 +51,7 @@ rule order_cells:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
-        fit="results/{dataset}/{method}/fit.h5",
+        fit=fit_of,
         graph="results/{dataset}/{method}/graph.h5",
     output:
         orders="results/{dataset}/{method}/time.h5",
@@ -78,7 +78,7 @@ rule rank_genes:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
-        fit="results/{dataset}/{method}/fit.h5",
+        fit=fit_of,
     output:
         "results/{dataset}/{method}/ranking.csv",
     log:
@@ -127,7 +127,7 @@ rule assemble_result:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
-        fit="results/{dataset}/{method}/fit.h5",
+        fit=fit_of,
         graph="results/{dataset}/{method}/graph.h5",
         embedding="results/{dataset}/embedding.h5",
         quality="results/{dataset}/qc.json",
@@ -137,6 +137,7 @@ rule assemble_result:
         ranking="results/{dataset}/{method}/ranking.csv",
         paga="results/{dataset}/{method}/paga.h5",
         cell_cycle="results/{dataset}/cell_cycle.h5",
+        kinetics=kinetics_of,
     output:
         result="results/{dataset}/{method}/velocity.h5ad",
         genes="results/{dataset}/{method}/genes.csv",

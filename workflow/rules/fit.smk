@@ -47,3 +47,56 @@ rule merge_fits:
         runtime=layers_time,
     script:
         "../scripts/merge_fits.py"
+
+
+rule test_kinetics:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        fit="results/{dataset}/{method}/fit.h5",
+    output:
+        table="results/{dataset}/{method}/differential_kinetics.csv",
+        kinetics="results/{dataset}/{method}/kinetics.h5",
+    log:
+        "logs/{dataset}/{method}/test_kinetics.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/test_kinetics.jsonl"
+    params:
+        code=code_of("test_kinetics"),
+        clusters=clusters_of,
+        max_q=max_q_of,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=kinetics_memory,
+        runtime=kinetics_time,
+    script:
+        "../scripts/test_kinetics.py"
+
+
+# what comes after reads its fit instead of the merged one where the method's options say so
+rule refit_genes:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        fit="results/{dataset}/{method}/fit.h5",
+        kinetics="results/{dataset}/{method}/kinetics.h5",
+    output:
+        "results/{dataset}/{method}/refit.h5",
+    log:
+        "logs/{dataset}/{method}/refit_genes.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/refit_genes.jsonl"
+    params:
+        code=refit_code,
+        clusters=clusters_of,
+        options=method_options,
+    conda:
+        "../../envs/core.yaml"
+    threads: refit_threads
+    resources:
+        mem_mb=refit_memory,
+        runtime=refit_time,
+    script:
+        "../scripts/refit_genes.py"

@@ -6,7 +6,7 @@ rule build_graph:
         compiled=f"results/compiled/graph.{code_of('build_graph')[:8]}.txt",
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
-        fit="results/{dataset}/{method}/fit.h5",
+        fit=fit_of,
     output:
         temp("results/{dataset}/{method}/graph_shards/{cells}.h5"),
     log:

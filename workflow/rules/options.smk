@@ -135,6 +135,29 @@ def fit_code(wildcards):
     return code_of("fit_genes", "merge_fits", f"veloshard/methods/{method_options(wildcards)['method']}")
 
 
+def refit_code(wildcards):
+    """Hash of the code that fits again, by this method."""
+    return code_of("refit_genes", f"veloshard/methods/{method_options(wildcards)['method']}")
+
+
+def max_q_of(wildcards):
+    """False discovery rate at which clusters count as having kinetics of their own."""
+    return method_options(wildcards)["max_q"]
+
+
+def fit_of(wildcards):
+    """The fit that all analyses read: the merged one, or that with clusters' own kinetics."""
+    name = "refit" if method_options(wildcards).get("refit_kinetics") else "fit"
+    return f"results/{wildcards.dataset}/{wildcards.method}/{name}.h5"
+
+
+def kinetics_of(wildcards):
+    """The test of differential kinetics, for methods that have one."""
+    if method_options(wildcards)["method"] != "dynamical":
+        return []
+    return f"results/{wildcards.dataset}/{wildcards.method}/kinetics.h5"
+
+
 def compiled_fit(wildcards):
     """What says that this method's code is compiled: named by the code and the options that choose among it."""
     chosen = json.dumps([fit_code(wildcards), method_options(wildcards)], sort_keys=True)
@@ -203,8 +226,13 @@ def reported_options(wildcards):
 
 
 def asked_files():
-    """Results of a method that are made only where the config asks for them."""
+    """Results of all methods that are made only where the config asks for them."""
     return ["trusted.txt"] if "fail_below" in config["trust"] else []
+
+
+def dynamical_methods():
+    """Names of the methods whose curves are fitted to."""
+    return [name for name, options in config["methods"].items() if options["method"] == "dynamical"]
 
 
 def figure_options(wildcards):

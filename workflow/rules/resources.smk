@@ -172,6 +172,38 @@ def order_memory(wildcards, input, attempt):
     return megabytes(60 * edges_of_graph(sizes["n_edges"]) + 24 * sizes["n_cells"] * sizes["n_genes"], attempt)
 
 
+def kinetics_memory(wildcards, input, attempt):
+    """All counts of the kept genes; blocks of genes."""
+    sizes = sizes_of(input)
+    return megabytes(40 * sizes["n_counts"] + 1500 * sizes["n_cells"] + 40 * sizes["n_edges"], attempt)
+
+
+def kinetics_time(wildcards, input, attempt):
+    """The nearest point of a curve for each gene and cell."""
+    sizes = sizes_of(input)
+    return minutes(1e-6 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def refit_memory(wildcards, input, attempt):
+    """As of a single shard of all genes: at worst all are fitted again."""
+    sizes = sizes_of(input)
+    return megabytes(40 * sizes["n_cells"] * sizes["n_genes"] + 40 * sizes["n_edges"], attempt)
+
+
+def refit_threads(wildcards, input):
+    """A core for each two minutes of work if a tenth of the genes are fitted again, four at most."""
+    if not Path(input.sizes).exists():
+        return 1
+    sizes = sizes_of(input)
+    return max(1, min(4, round(5e-7 * sizes["n_cells"] * sizes["n_genes"] / 120)))
+
+
+def refit_time(wildcards, input, attempt):
+    """That of fitting all genes again, on one core."""
+    sizes = sizes_of(input)
+    return minutes(5e-6 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
 def ranking_memory(wildcards, input, attempt):
     """Blocks of genes; all neighbours' neighbours of some thousand cells."""
     sizes = sizes_of(input)

@@ -11,6 +11,7 @@ result = assemble.velocity_result(
     places=store.load_arrays(files.embedding),
     arrows=store.load_arrays(files.projection)["arrows"],
     cell_cycle=store.load_arrays(files.cell_cycle),
+    kinetics=store.load_kinetics(files.kinetics) if files.kinetics else None,
     ranked=ranking.load_table(files.ranking),
     abstracted=store.load_arrays(files.paga),
     warnings=store.load_json(files.quality)["warnings"],

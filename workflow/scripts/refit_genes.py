@@ -1,10 +1,16 @@
-from veloshard import differential_kinetics, runtime, selection, store
+from functools import partial
+
+from veloshard import differential_kinetics, methods, runtime, selection, store
 
 runtime.start(snakemake)
 files, params = snakemake.input, snakemake.params
 block, _ = store.load_block(files.prepared)
-labels = selection.as_labels(store.load_annotations(files.prepared).obs[params.clusters]).cat
-codes = labels.codes.to_numpy().astype(int)
-differs = store.load_arrays(files.kinetics)["differs"]
-refitted = differential_kinetics.refit(block, differs, codes, **params.options)
-store.save_replaced(snakemake.output[0], files.fit, refitted, genes=differs.any(axis=1))
+_, codes = selection.cluster_codes(store.load_annotations(files.prepared).obs, params.clusters)
+_, _, differs = store.load_kinetics(files.kinetics)
+store.save_replaced(
+    snakemake.output[0],
+    files.fit,
+    differential_kinetics.refit(block, differs, codes, **params.options),
+    genes=differs.any(axis=1),
+    select=partial(methods.select, **params.options),
+)

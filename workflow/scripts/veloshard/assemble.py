@@ -69,6 +69,7 @@ def velocity_result(
     places,
     arrows,
     cell_cycle,
+    kinetics,
     ranked,
     abstracted,
     clusters,
@@ -81,6 +82,7 @@ def velocity_result(
     graph : signed CSR (n_cells, n_cells).   self_transition : (n_cells,).
     places : {key of `obsm`: (n_cells, n_dims)}, the embedding.   arrows : (n_cells, n_dims).
     cell_cycle : of `cell_cycle.score_cell_cycle`; scores that the user brought stay.
+    kinetics : columns of the genes, p-values and mask of a `differential_kinetics.Tested`, or None.
     ranked : of `ranking.rank_genes`.   abstracted : fields of a `paga.AbstractedGraph`.
     clusters : column of `obs`, '' for none.   warnings : of all steps before.
     options : nest of plain values that decided the result.
@@ -107,6 +109,8 @@ def velocity_result(
         prepared.uns[f"{clusters}_sizes"] = abstracted["sizes"]
         prepared.uns["paga"] = {name: values for name, values in abstracted.items() if name != "sizes"}
         prepared.uns["paga"]["groups"] = clusters
+        if kinetics:
+            _add_kinetics(prepared, *kinetics, names=prepared.obs[clusters].cat.categories)
     prepared.uns.update(rankings_for_anndata(ranked, clusters=clusters))
     if method == "dynamical":
         # scVelo reads how the fit was made before it computes with it
@@ -124,6 +128,12 @@ def velocity_result(
         "left_out": summary["left_out"],
     }
     return prepared
+
+
+def _add_kinetics(result, genes, p_values, _, *, names):
+    """Add what a test of differential kinetics found, where scVelo keeps it."""
+    result.var = result.var.assign(**genes)
+    result.varm["fit_pvals_kinetics"] = pd.DataFrame(p_values, index=result.var_names, columns=names)
 
 
 def _label_clusters(result, column):

@@ -7,6 +7,7 @@ indptr, as in AnnData's files, so that parts of those are read with the same fun
 import csv
 import hashlib
 import json
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -199,6 +200,39 @@ def merge_shards(path, shards, *, prepared, select):
                 file["layers"][name][row : row + n_rows] = values
             row += n_rows
     return genes
+
+
+def save_replaced(path, fit_path, fit, *, genes, select):
+    """Write a merged fit with the rows of some genes replaced by those of a `contract.Fit` that are sound.
+
+    genes : bool (n_genes,), those that `fit` holds, in their order.   select : as for `merge_shards`.
+    """
+    shutil.copyfile(fit_path, path)
+    sound = fit.genes["status"] == "ok"
+    rows = np.flatnonzero(genes)[sound]
+    with h5py.File(path, "r+") as file:
+        columns = {name: text(column) for name, column in file["genes"].items()}
+        for name in fit.genes.keys() - {"status", "reason"}:  # which were 'ok' and stay so
+            columns[name][rows] = fit.genes[name][sound]
+            file["genes"][name][...] = columns[name]
+        file["genes"]["velocity_genes"][...] = select(columns)
+        for name, values in fit.layers.items():
+            for row, of_gene in zip(rows, values[sound], strict=True):
+                file["layers"][name][row] = of_gene
+
+
+def save_kinetics(path, tested):
+    """Write what a `differential_kinetics.Tested` holds but for its table of pairs."""
+    with h5py.File(path, "w") as file:
+        _write_table(file.create_group("genes"), tested.genes)
+        for name in ("p_values", "differs"):
+            file.create_dataset(name, data=getattr(tested, name))
+
+
+def load_kinetics(path):
+    """Columns of the genes, p-values and what differs, as `save_kinetics` wrote them."""
+    with h5py.File(path) as file:
+        return _load_table(path, "genes"), file["p_values"][()], file["differs"][()]
 
 
 def _checked_shards(shards, prepared):
