@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,8 @@ QUIET = (
     "--disable-component-update", "--disable-sync", "--disable-default-apps", "--hide-scrollbars",
     "--disable-dev-shm-usage", "--window-size=1400,900",
 )  # fmt: skip
+
+PATIENCE = 60  # seconds
 
 
 def program():
@@ -80,6 +83,7 @@ class Browser:
 
     def _read(self):
         while b"\0" not in self.unread:
+            assert select.select([self.answers], [], [], PATIENCE)[0], f"the browser says nothing for {PATIENCE} s"
             part = os.read(self.answers, 1 << 16)
             assert part, "the browser has ended"
             self.unread += part
