@@ -47,7 +47,7 @@ def genes_table(genes):
 def ranking_table(ranking):
     """The first genes of every cluster."""
     each = MOST_ROWS // max(ranking["cluster"].nunique(), 1)
-    first = ranking[ranking["rank"] <= each].sort_values(["rank", "cluster"])
+    first = ranking.sort_values(["rank", "cluster"]).groupby("cluster").head(each)
     return {f"Genes by cluster: first {each} of each, {len(first)} of {len(ranking)} rows in ranking.csv": first}
 
 
