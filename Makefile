@@ -23,14 +23,14 @@ cellrank := $(if $(shell $(PYTHON312) -c 'print("found")' 2>/dev/null),.envs/cel
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo report image test test-all test-peers test-cluster test-deployment lint format lock bench clean help
+.PHONY: demo report image test test-all test-peers test-cluster test-report test-deployment lint format lock bench clean help
 
 demo: $(core) ## set up and run the demo (the default)
 	$(snakemake)
 
 report: $(core) ## write results/report.html of a finished run
-	$(snakemake) --forcerun tabulate_run --quiet rules -- all results/run.html
-	$(snakemake) --report $(REPORT) -- all results/run.html
+	$(snakemake) --forcerun tabulate_run --quiet rules -- all tabulate_all
+	$(snakemake) --report $(REPORT) --report-stylesheet workflow/report/report.css -- all tabulate_all
 
 image: ## build the container image veloshard with podman or docker
 	envs/image.sh
@@ -49,6 +49,12 @@ test-cluster: $(core) ## run the workflow on a Slurm that is started for it (roo
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } >/dev/null || \
 	echo "Slurm cannot be installed here"
 	.venv/bin/pytest -m cluster
+
+test-report: $(core) ## open the report of a run in Chromium (which root on Debian need not have)
+	@command -v chromium >/dev/null || \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || \
+	echo "Chromium cannot be installed here"
+	.venv/bin/pytest -m browser
 
 test-deployment: $(core) ## run the workflow in the image (`make image`), install all locks
 	.venv/bin/pytest -m deployment

@@ -153,9 +153,17 @@ def fit_of(wildcards):
 
 def kinetics_of(wildcards):
     """The test of differential kinetics, for methods that have one."""
-    if method_options(wildcards)["method"] != "dynamical":
-        return []
-    return f"results/{wildcards.dataset}/{wildcards.method}/kinetics.h5"
+    return expand(rules.test_kinetics.output.kinetics, **wildcards) if has_kinetics(wildcards) else []
+
+
+def kinetics_table_of(wildcards):
+    """The table of differential kinetics, for methods that have one."""
+    return expand(rules.test_kinetics.output.table, **wildcards) if has_kinetics(wildcards) else []
+
+
+def has_kinetics(wildcards):
+    """Whether a method fits curves, which clusters may leave."""
+    return wildcards.method in dynamical_methods()
 
 
 def compiled_fit(wildcards):

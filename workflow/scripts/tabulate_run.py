@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from veloshard import provenance, runtime, store
+from veloshard import pages, provenance, runtime
 
 runtime.start(snakemake)
-quality = {Path(path).parent.name: store.load_json(path) for path in snakemake.input.quality}
-page = provenance.page(snakemake.input.results, quality, Path(snakemake.params.benchmarks))
+tables = provenance.run_tables(**dict(snakemake.input.items()), benchmarks=snakemake.params.benchmarks)
+page = pages.table_page("Run", provenance.EXPLANATION, tables)
 Path(snakemake.output[0]).write_text(page, encoding="utf-8")

@@ -1,6 +1,5 @@
-"""A page that says of each result what it was made from and how, and of each rule what its jobs took."""
+"""What each result was made from and how, and what the jobs took: tables of a run."""
 
-import html
 import json
 from pathlib import Path
 
@@ -9,40 +8,37 @@ import pandas as pd
 
 from veloshard import store
 
-STYLE = """
-body { font: 14px/1.5 sans-serif; margin: 2em; } h2 { margin-top: 2em; }
-table { border-collapse: collapse; } th, td { padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child, td.text { text-align: left; } code, pre { font-size: 12px; white-space: pre-wrap; }
-"""
+EXPLANATION = (
+    "What was run, from what, and what it took. Look at the verdicts first: a result that is not to be trusted "
+    "is drawn as neatly as any other. Click on a column's name to sort by it."
+)
 
 
-def page(results, quality, benchmarks):
-    """HTML of the page, self-contained.
+def run_tables(results, quality, benchmarks, trust=()):
+    """Tables of a run by their captions, as `pages.table_page` takes them.
 
-    results : paths of `velocity.h5ad`.   quality : what `quality.quality_control` found, by dataset.
-    benchmarks : folder of Snakemake's benchmark files.
+    results : paths of `velocity.h5ad`.   quality, trust : paths of `qc.json` and of `trust.json`, in folders of the
+    dataset's and of the method's name.   benchmarks : folder of Snakemake's benchmark files.
     """
     records = [read_provenance(path) for path in results]
-    versions = sorted({tuple(sorted(record["versions"].items())) for record in records})
-    return "\n".join(
-        [
-            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Run</title><style>{STYLE}</style>",
-            "<h1>What was run, from what, and what it took</h1>",
-            "<h2>Results</h2>",
-            _table(results_table(records)),
-            "<h2>Quality of the datasets</h2>",
-            _table(quality_table(quality)),
-            *(_checks(name, found) for name, found in quality.items()),
-            "<h2>Versions</h2>",
-            *(_table(pd.DataFrame(pairs, columns=["package", "version"])) for pairs in versions),
-            "<h2>Jobs</h2>",
-            "<p>Seconds on the clock and peak memory of each rule's jobs, in MB, as last run.</p>",
-            _table(jobs_table(benchmarks)),
-            "<h2>Options</h2>",
-            *(_details(record) for record in records),
-            "</html>",
-        ]
-    )
+    found = {Path(path).parent.name: store.load_json(path) for path in quality}
+    verdicts = {Path(path).parts[-3:-1]: store.load_json(path) for path in trust}
+    jobs = jobs_table(benchmarks)
+    return {
+        "Results": results_table(records, verdicts),
+        "Quality of the datasets": quality_table(found),
+        "Checks of the datasets": checks_table(found),
+        "Clusters": _rows_of("clusters", found),
+        "Left out": pd.DataFrame({"dataset": name, **one["left_out"]} for name, one in found.items()),
+        "Annotations from a second file": pd.DataFrame(
+            {"dataset": name, **one["annotations"]} for name, one in found.items() if one["annotations"]
+        ),
+        "Warnings": warnings_table(records),
+        f"Jobs: {jobs['jobs'].sum()} that took {jobs['seconds'].sum():.0f} s, as last run": jobs,
+        "Sources": sources_table(records),
+        "Versions": versions_table(records),
+        "Options": options_table(records),
+    }
 
 
 def read_provenance(path):
@@ -64,17 +60,19 @@ def read_provenance(path):
         }
 
 
-def results_table(records):
-    """A row a result: sizes, seeds, hashes of what it was made from, number of warnings."""
+def results_table(records, verdicts):
+    """A row a result: the verdict, sizes, and the number of warnings.
+
+    verdicts : what `trust.json` says, by dataset and method; of those that have none the verdict is empty.
+    """
     return pd.DataFrame(
         {
             "dataset": record["dataset"],
             "method": record["method"],
+            **{
+                name: verdicts.get((record["dataset"], record["method"]), {}).get(name) for name in ("verdict", "words")
+            },
             **{name: record[name] for name in ("cells", "genes", "velocity genes")},
-            "seed": record["options"]["preprocess"]["random_state"],
-            "source": record["source"]["source"],
-            "sha256 of what was read": record["source"]["sha256"][:16],
-            "of the prepared data": record["prepared_sha256"][:16],
             "warnings": len(record["warnings"]),
         }
         for record in records
@@ -86,22 +84,74 @@ def quality_table(quality):
     return pd.DataFrame(
         {
             "dataset": name,
+            "quality": found["verdict"],
             "format": found["format"],
-            "cells": found["dataset"]["cells"],
-            "spliced": found["dataset"]["spliced_counts"],
-            "unspliced": found["dataset"]["unspliced_counts"],
-            "genes": found["dataset"]["genes"],
-            "unspliced fraction": found["dataset"]["unspliced_fraction"],
-            "verdict": found["verdict"],
+            **found["dataset"],
+            "unlabelled cells": found["unlabelled_cells"],
         }
         for name, found in quality.items()
-    ).round(3)
+    )
+
+
+def checks_table(quality):
+    """A row a check of a dataset: its value, what is usual and whether it holds."""
+    return _rows_of("checks", quality)
+
+
+def _rows_of(part, quality):
+    return pd.DataFrame({"dataset": name, **row} for name, found in quality.items() for row in found[part])
+
+
+def warnings_table(records):
+    """A row a warning of a result."""
+    rows = [(record["dataset"], record["method"], text) for record in records for text in record["warnings"]]
+    return pd.DataFrame(rows, columns=["dataset", "method", "warning"])
+
+
+def sources_table(records):
+    """A row a result: what it was read from, and the hashes by which that and the prepared data are known."""
+    return pd.DataFrame(
+        {
+            "dataset": record["dataset"],
+            "method": record["method"],
+            **record["source"],
+            "sha256 of the prepared data": record["prepared_sha256"],
+        }
+        for record in records
+    )
+
+
+def versions_table(records):
+    """A row a package: the version that made the results, or all if there are several."""
+    pairs = pd.DataFrame(sorted({pair for record in records for pair in record["versions"].items()}))
+    return pairs.set_axis(["package", "version"], axis=1).groupby("package", as_index=False).agg(", ".join)
+
+
+def options_table(records):
+    """A row an option of a result, named by its place in the config."""
+    rows = [
+        {"dataset": record["dataset"], "method": record["method"], "option": name, "value": json.dumps(value)}
+        for record in records
+        for name, value in _flat(record["options"])
+        if name not in ("dataset_name", "method_name")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _flat(nest, place=""):
+    """Names and values of the leaves of a nest of options."""
+    for name, value in nest.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
 
 
 def jobs_table(benchmarks):
-    """A row a rule: jobs, seconds in all and of the longest, peak memory, from the files of `benchmark:`.
+    """A row a rule of a result: jobs, seconds in all and of the longest, peak memory, from the files of `benchmark:`.
 
-    A file's path is that of the job's log: the rule's name ends it, or is the folder before its last wildcard.
+    A file's path is that of the job's log: the rule's name ends it, or is the folder before its last wildcard;
+    dataset and method, where it has them, are the folders before.
     """
     rules = {path.stem for path in Path(__file__).parents[1].glob("*.py")}
     rows = []
@@ -111,12 +161,13 @@ def jobs_table(benchmarks):
         if not lines:  # of a job that did not end
             continue
         last = json.loads(lines[-1])
-        rule = next((name for name in reversed(names) if name in rules), names[-1])
-        rows.append({"rule": rule, "s": last["s"], "max_rss": last["max_rss"]})
+        place = next((place for place in range(len(names) - 1, -1, -1) if names[place] in rules), len(names) - 1)
+        dataset, method = (*names[:place], "", "")[:2]
+        rows.append((dataset, method, names[place], last["s"], last["max_rss"]))
+    jobs = pd.DataFrame(rows, columns=["dataset", "method", "rule", "s", "max_rss"])
     # a job too short to be looked at has NA
-    jobs = pd.DataFrame(rows, columns=["rule", "s", "max_rss"])
     jobs["max_rss"] = pd.to_numeric(jobs["max_rss"], errors="coerce")
-    by_rule = jobs.groupby("rule")
+    by_rule = jobs.groupby(["dataset", "method", "rule"])
     table = pd.DataFrame(
         {
             "jobs": by_rule.size(),
@@ -126,27 +177,3 @@ def jobs_table(benchmarks):
         }
     )
     return table.sort_values("seconds", ascending=False).reset_index()
-
-
-def _table(table):
-    return table.to_html(index=False, border=0, na_rep="")
-
-
-def _checks(name, found):
-    rows = [{**check, "holds": "yes" if check["holds"] else "no"} for check in found["checks"]]
-    rows += [
-        {"name": f"{row['cluster']}: unspliced fraction", "value": row["unspliced_fraction"]}
-        for row in found["clusters"]
-    ]
-    tables = [_table(pd.DataFrame(rows).round(3))]
-    if found["annotations"]:
-        tables.append(_table(pd.DataFrame([found["annotations"]])))
-    notes = "".join(f"<li>{html.escape(warning)}</li>" for warning in found["warnings"])
-    return f"<details><summary>{html.escape(name)}</summary>{''.join(tables)}<ul>{notes}</ul></details>"
-
-
-def _details(record):
-    title = f"{record['dataset']}, {record['method']}: {len(record['warnings'])} warnings, all options, whole hashes"
-    content = {name: record[name] for name in ("warnings", "source", "prepared_sha256", "options")}
-    text = html.escape(json.dumps(content, indent=2, ensure_ascii=False))
-    return f"<details><summary>{html.escape(title)}</summary><pre>{text}</pre></details>"

@@ -1,0 +1,232 @@
+"""The report of a run: complete, in one file, and working in a browser that reaches nothing else."""
+
+import base64
+import json
+import re
+import shutil
+from pathlib import Path
+
+import browser
+import numpy as np
+import pandas as pd
+import pytest
+from veloshard.pages import table_page
+
+ROOT = Path(__file__).parents[2]
+METHODS = ["dynamical", "steady_state", "stochastic"]
+# of Snakemake's own making: it says what it uses
+KNOWN = ("cdn.tailwindcss.com should not be used in production", "The input spec uses Vega-Lite")
+
+
+@pytest.fixture(scope="module")
+def run(small_run, small_config, run_workflow, tmp_path_factory):
+    """Folder of a run with its report.html."""
+    folder = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(small_run.parent, folder, copy_function=shutil.copy2)
+    for how in (
+        ["--forcerun", "tabulate_run"],
+        ["--report", "report.html", "--report-stylesheet", ROOT / "workflow/report/report.css"],
+    ):
+        process = run_workflow(small_config(), folder, *how, "--", "all", "tabulate_all")
+        assert process.returncode == 0, process.stdout + process.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(run):
+    """Function that returns a variable of the report."""
+    text = (run / "report.html").read_text()
+
+    def variable(name):
+        return json.loads(re.search(rf'<script id="{name}">\s*var \w+ = (.*);\n', text)[1])
+
+    return variable
+
+
+def content(entry):
+    return base64.b64decode(entry["data_uri"].split("base64,")[1])
+
+
+def test_datasets_are_sections_and_methods_are_their_parts(report, run):
+    categories = report("categories")
+    assert set(categories) == {"demo", "Run"}
+    assert sorted(categories["demo"]) == METHODS
+    for method, paths in categories["demo"].items():
+        folder = f"results/demo/{method}"
+        figures = [str(path.relative_to(run)) for path in (run / folder / "figures").glob("*.png")]
+        assert sorted(paths) == sorted([*figures, f"{folder}/tables.html"])
+        assert len(figures) > 5
+
+
+def test_the_report_holds_the_files_themselves(report, run):
+    results = report("results")
+    assert len(results) > 20
+    for path, entry in results.items():
+        assert content(entry) == (run / path).read_bytes()
+
+
+def test_tables_and_the_run_are_explained(report):
+    for path, entry in report("results").items():
+        if path.endswith(".html"):
+            assert "<p>" in entry["caption"], path
+
+
+def test_the_front_page_leads_to_the_verdicts_and_to_each_dataset(report):
+    front = report("workflow-desc")
+    assert "results/run.html" in front
+    assert "app.showCategory('demo')" in front
+    assert all(method in front for method in METHODS)
+    assert "system-message" not in front  # what reStructuredText says of mistakes
+
+
+def test_the_page_of_the_run_tells_what_was_made_from_what(run):
+    page = (run / "results/run.html").read_text()
+    for wanted in ("fit_genes", "numba", "unspliced fraction", "preprocess.min_shared_counts", *METHODS):
+        assert f"<td>{wanted}" in page
+
+
+def test_the_page_of_a_result_holds_its_velocity_genes(run):
+    for method in METHODS:
+        folder = run / "results/demo" / method
+        genes = pd.read_csv(folder / "genes.csv")
+        shown = re.findall(r"<tr><td>([^<]*)", (folder / "tables.html").read_text())
+        assert set(genes.loc[genes["velocity_genes"], "gene"]) <= set(shown)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """`browser.Browser`."""
+    if not browser.program():
+        pytest.skip("there is no Chromium here; make test-report installs it as root on Debian")
+    opened = browser.Browser(tmp_path_factory.mktemp("browser"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def opened(page, run):
+    """The browser with the report."""
+    page.messages.clear()
+    page.requests.clear()
+    page.open(run / "report.html")
+    page.wait("document.querySelector('nav') !== null")
+    return page
+
+
+def click(page, name):
+    """Click on an item of the report's list."""
+    page.wait(f"[...document.querySelectorAll('nav li a')].some(item => item.textContent.trim() === '{name}')")
+    page.value(f"[...document.querySelectorAll('nav li a')].find(item => item.textContent.trim() === '{name}').click()")
+
+
+def click_result(page, label, button):
+    """Click on the eye (0) or the i (1) of a result."""
+    row = f"[...document.querySelectorAll('nav tbody tr')].find(row => row.cells[0].textContent === '{label}')"
+    page.wait(f"{row} !== undefined")
+    page.value(f"{row}.querySelectorAll('a')[{button}].click()")
+
+
+def assert_quiet(page):
+    """Nothing failed, nothing was complained of, and nothing was asked for from elsewhere."""
+    complaints = [said for kind, said in page.messages if kind != "log" and not said.startswith(KNOWN)]
+    assert not complaints
+    assert page.requests
+    assert not [url for url in page.requests if not url.startswith(("file:", "data:"))]
+
+
+@pytest.mark.browser
+def test_every_figure_is_seen(opened, run):
+    click(opened, "demo")
+    click(opened, "dynamical")
+    figures = sorted(path.stem for path in (run / "results/demo/dynamical/figures").glob("*.png"))
+    for name in figures:
+        click_result(opened, name, 0)
+        shown = f"document.querySelector('img[src*=\"filename={name}.png\"]')"
+        assert opened.wait(f"{shown} && {shown}.complete && {shown}.naturalWidth") > 50
+        top, bottom, height = opened.value(
+            f"(box => [box.top, box.bottom, innerHeight])({shown}.getBoundingClientRect())"
+        )
+        assert 0 <= top < bottom <= height
+    assert_quiet(opened)
+
+
+@pytest.mark.browser
+def test_a_table_in_the_report_is_sorted_by_a_click(opened, run):
+    click(opened, "demo")
+    click(opened, "steady_state")
+    click_result(opened, "all tables", 0)
+    opened.wait("document.querySelectorAll('tbody tr').length", inside=True)
+    genes = pd.read_csv(run / "results/demo/steady_state/genes.csv").query("velocity_genes")
+    header = "[...document.querySelectorAll('th button')].find(one => one.textContent === 'velocity_gamma')"
+    shown = "[...document.querySelectorAll('tbody tr')].map(row => row.cells[0].textContent)"
+    for ascending in (False, True):
+        opened.value(f"{header}.click()", inside=True)
+        # gammas are seen, and sorted by, with four digits
+        seen = genes.assign(seen=[float(f"{gamma:.4g}") for gamma in genes["velocity_gamma"]]).set_index("gene")["seen"]
+        assert seen[opened.value(shown, inside=True)].tolist() == sorted(seen, reverse=not ascending)
+    assert_quiet(opened)
+
+
+@pytest.mark.browser
+def test_the_front_page_opens_the_verdicts(opened):
+    opened.value("[...document.querySelectorAll('a')].find(a => a.textContent.startsWith('Open verdicts')).click()")
+    assert opened.wait("document.querySelector('h1')?.textContent", inside=True) == "Run"
+    assert_quiet(opened)
+
+
+@pytest.mark.browser
+def test_a_caption_opens_beside_its_page(opened):
+    click(opened, "Run")
+    click_result(opened, "verdicts, quality, times and versions", 1)
+    opened.wait("document.querySelector('nav').innerText.includes('Verdicts on all results')")
+    assert_quiet(opened)
+
+
+@pytest.fixture
+def strange(page, tmp_path):
+    """The browser with a page of values that are hard to sort."""
+    numbers = [3.0, np.nan, -2.5, 1e-9, 20.0, np.inf, 0.5, -np.inf, 3.0, np.nan, 100.0, 7.0, 8.0]
+    names = ["gene10", "b", "gene2", "a", "Gene1", None, "é", "z", "<b>", "x1", "x12", "x3", "y"]
+    table = pd.DataFrame({"name": names, "value": numbers})
+    (tmp_path / "page.html").write_text(table_page("t", "", {"first": table.head(2), "second": table}))
+    page.open(tmp_path / "page.html")
+    return page
+
+
+def column(page, number):
+    return page.value(
+        f"[...document.querySelectorAll('#table2 tbody tr')].filter(row => !row.hidden)"
+        f".map(row => row.cells[{number}].textContent)"
+    )
+
+
+def press(page, key, text=""):
+    for kind in ("keyDown", "keyUp"):
+        page.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=text, windowsVirtualKeyCode=13)
+
+
+@pytest.mark.browser
+def test_numbers_are_sorted_as_numbers_by_key_with_what_is_missing_last(strange):
+    strange.value("document.querySelectorAll('#table2 th button')[1].focus()")
+    ordered = ["inf", "100", "20", "8", "7", "3", "3", "0.5", "1e-09", "-2.5", "-inf"]
+    press(strange, "Enter", "\r")
+    assert column(strange, 1) == [*ordered, "", ""]
+    press(strange, "Enter", "\r")
+    assert column(strange, 1) == [*reversed(ordered), "", ""]
+    assert strange.value("document.querySelectorAll('#table2 th')[1].ariaSort") == "ascending"
+    # and the other table is as it was
+    assert strange.value("document.querySelector('#table1 tbody').innerText") == "gene10\t3\nb\t"
+
+
+@pytest.mark.browser
+def test_names_are_sorted_as_people_do(strange):
+    strange.value("document.querySelectorAll('#table2 th button')[0].click()")
+    assert column(strange, 0) == ["<b>", "a", "b", "é", "Gene1", "gene2", "gene10", "x1", "x3", "x12", "y", "z", ""]
+
+
+@pytest.mark.browser
+def test_a_table_is_filtered_by_what_is_typed(strange):
+    strange.value("document.querySelector('#table2 input').focus()")
+    strange.send("Input.insertText", text="GENE1")
+    assert column(strange, 0) == ["gene10", "Gene1"]
+    assert strange.value("document.querySelector('#table2 output').textContent") == "2 of 13 rows"
