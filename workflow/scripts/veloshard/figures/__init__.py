@@ -13,16 +13,13 @@ from pathlib import Path
 from PIL import Image
 
 from veloshard.errors import InputError, choices
+from veloshard.figures.palette import with_palette
 from veloshard.figures.style import Style, settings
 
 __all__ = ["Style", "load", "names", "save"]
 
 # files that hold what the figures share, not a figure
-SHARED = frozenset({"style", "embedding", "phase"})
-
-# Colours of a PNG file: a third to a quarter of the bytes of all colours, and no eye sees the difference (a mean of 4
-# in 255 where there is ink).  Reports hold hundreds of figures.
-N_COLOURS = 128
+SHARED = frozenset({"style", "embedding", "phase", "palette"})
 
 # None takes the field out: a date would give every run other bytes
 METADATA = {
@@ -47,8 +44,8 @@ def load(name):
 def save(figure, path, dpi):
     """Write `figure` to `path` (.png, .pdf or .svg): the same figure gives the same bytes on every run.
 
-    `dpi` is the resolution of PNG and of rasterised layers inside PDF and SVG.  PNG files have a palette of the
-    colours that cover most of the figure.  Raises InputError for another suffix.
+    `dpi` is the resolution of PNG and of rasterised layers inside PDF and SVG.  PNG files have few colours
+    (`with_palette`).  Raises InputError for another suffix.
     """
     path = Path(path)
     if path.suffix not in METADATA:
@@ -57,9 +54,6 @@ def save(figure, path, dpi):
     with settings(Style()):
         figure.savefig(drawn, format=path.suffix[1:], dpi=dpi, metadata=METADATA[path.suffix])
     if path.suffix == ".png":
-        picture = Image.open(drawn).convert("RGB")
-        # k-means moves the palette to where the colours are; without it areas of one colour are off by 8 in 255
-        picture = picture.quantize(N_COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
-        picture.save(path, optimize=True, dpi=(dpi, dpi))
+        with_palette(Image.open(drawn).convert("RGB")).save(path, optimize=True, dpi=(dpi, dpi))
     else:
         path.write_bytes(drawn.getvalue())

@@ -63,7 +63,14 @@ def flagged_clusters(joined, clusters):
     Names may hold commas themselves.
     """
     text = f",{joined}," if isinstance(joined, str) else ""
-    return np.array([code for code, name in enumerate(clusters.names) if f",{name}," in text], dtype=int)
+    flagged = []
+    # longer names first, of which shorter ones may be a part
+    for code in sorted(range(len(clusters.names)), key=lambda code: -len(clusters.names[code])):
+        name = f",{clusters.names[code]},"
+        if name in text:
+            flagged.append(code)
+            text = text.replace(name, ",")
+    return np.array(sorted(flagged), dtype=int)
 
 
 def orthogonal_slope(spliced, unspliced):

@@ -20,7 +20,7 @@ PANEL_SHARE = 0.42
 
 
 @styled
-def draw(result, *, style, genes=(), n_genes=8):
+def draw(result, *, style, genes=(), n_genes=4):
     """Draw each of `genes`, or of the `n_genes` velocity genes that are fitted best, as a row of three panels.
 
     They are its phase portrait as in the figure of that name, its velocity and its spliced abundance (Ms) on
@@ -32,12 +32,12 @@ def draw(result, *, style, genes=(), n_genes=8):
         return words_instead(result, style, TITLE, "No gene has a velocity, so that there is none to show.")
     clusters, positions = clusters_of(result, style), positions_of(result)
     style = style._replace(panel_size=PANEL_SHARE * style.panel_size)
-    width, height = panel_shape(result, style)
     side = style.panel_size
-    figure = new_figure(
-        1.3 * side + 2 * (width + COLOURBAR_WIDTH), len(genes) * (max(height, side) + 0.2) + TITLE_HEIGHT
-    )
-    panels = figure.subplots(len(genes), 3, squeeze=False, width_ratios=(1.3 * side, *2 * [width + COLOURBAR_WIDTH]))
+    width, height = panel_shape(result, style)
+    # titles and labels of the portraits take their share of the height, and the embedding keeps its shape
+    columns = (1.3 * side, *2 * [0.85 * width + COLOURBAR_WIDTH])
+    figure = new_figure(sum(columns), len(genes) * (max(height, side) + 0.2) + TITLE_HEIGHT)
+    panels = figure.subplots(len(genes), 3, squeeze=False, width_ratios=columns)
     for (portrait, velocity, expression), gene in zip(panels, genes, strict=True):
         fitted = draw_portrait(portrait, result, gene, clusters, style=style)
         portrait.set_title(title_of(result, gene, fitted).replace("\n", ", "), fontsize="medium")

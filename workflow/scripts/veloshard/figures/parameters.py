@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from veloshard.figures.style import OKABE_ITO, UNKNOWN, add_legend, panel_grid, set_title, styled, words_instead
 
@@ -25,6 +25,8 @@ N_BINS = 40
 
 # percentiles: a few genes far out would squeeze all others into a bin
 ENDS = (1, 99)
+
+FEW_DECADES = 100
 
 
 @styled
@@ -62,5 +64,7 @@ def _draw_histograms(axes, values, chosen, logarithmic):
         axes.hist(np.clip(values[genes], bins[0], bins[-1]), bins=bins, color=colour)
     if logarithmic:
         axes.set_xscale("log")
+        # within few decades 1, 10, 100 alone would leave an axis nearly without labels
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < FEW_DECADES else (1,)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())

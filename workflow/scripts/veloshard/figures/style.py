@@ -35,8 +35,8 @@ KELLY = (
 )  # fmt: skip
 
 LEGEND_CHARACTERS = 28
-# height of a line of the legend, in its font size
-LEGEND_PITCH = 1.5
+# heights of an entry of the legend and of each further line of it, in its font size
+ENTRY_PITCH, LINE_PITCH = 1.7, 1.4
 PANELS_PER_ROW = 4
 # characters of a line in a figure that has only words to show
 WORDS_PER_LINE = 52
@@ -140,7 +140,8 @@ def panel_grid(n_panels, width, height):
 
 def words_instead(result, style, what, words):
     """Return a figure that says in `words` why there is nothing to show, titled like the others."""
-    figure = new_figure(1.25 * style.panel_size, 0.4 * style.panel_size + TITLE_HEIGHT)
+    # a letter is about 0.6 of the font size wide
+    figure = new_figure(0.7 * WORDS_PER_LINE * style.font_size / 72, 1.2 + TITLE_HEIGHT)
     axes = figure.subplots()
     axes.set_axis_off()
     axes.text(0.5, 0.5, textwrap.fill(words, WORDS_PER_LINE), ha="center", va="center", transform=axes.transAxes)
@@ -223,19 +224,35 @@ def add_legend(figure, entries, place="center"):
         return
     handles, labels = zip(*entries, strict=True)
     labels = [textwrap.fill(label, LEGEND_CHARACTERS) for label in labels]
-    n_lines = sum(1 + label.count("\n") for label in labels)
-    line = LEGEND_PITCH * matplotlib.rcParams["legend.fontsize"] / 72
+    # the legend stands in the middle, where as much stays free below as the title takes above
+    room = (figure.get_figheight() - 2 * TITLE_HEIGHT) * 72 / matplotlib.rcParams["legend.fontsize"]
     legend = figure.legend(
         handles,
         labels,
         loc=f"outside right {place}",
-        ncols=math.ceil(n_lines * line / (figure.get_figheight() - TITLE_HEIGHT)),
+        ncols=_columns_of_legend(labels, room),
         frameon=False,
         handletextpad=0.6,
         columnspacing=1.2,
         borderaxespad=0.6,
     )
     figure.set_figwidth(figure.get_figwidth() + legend.get_window_extent().width / figure.dpi)
+
+
+def _columns_of_legend(labels, room):
+    """Fewest columns in which entries fit; `room` is the height of a column in font sizes."""
+    heights = [ENTRY_PITCH + LINE_PITCH * label.count("\n") for label in labels]
+    for n_columns in range(1, len(labels)):
+        # as matplotlib shares out the entries
+        if max(sum(column) for column in np.array_split(heights, n_columns)) <= room:
+            return n_columns
+    return len(labels)
+
+
+def widen_by_labels(figure, axes):
+    """Widen `figure` by the labels at the left of `axes` as far as they are wider than an inch."""
+    widest = max(label.get_window_extent().width for label in axes.get_yticklabels()) / figure.dpi
+    figure.set_figwidth(figure.get_figwidth() + max(0.0, widest - 1.0))
 
 
 def cluster_entries(clusters):
