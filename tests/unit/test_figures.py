@@ -468,6 +468,7 @@ def test_long_names_of_many_clusters_are_all_within_the_figure(name, n_clusters)
     result = made_up()
     names = [f"A long name of a cell type, number {k}" for k in range(n_clusters)]
     result.obs["clusters"] = pd.Categorical(np.array(names)[np.arange(120) % n_clusters], names)
+    result.var["fit_diff_kinetics"] = ",".join(names)
     del result.uns["clusters_colors"]
     ring = np.roll(np.eye(n_clusters), 1, axis=0) if n_clusters > 1 else np.zeros((1, 1))
     result.uns["paga"] = {"connectivities": ring + ring.T, "transitions_confidence": 0.3 * ring}

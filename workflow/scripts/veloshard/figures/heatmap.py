@@ -72,7 +72,7 @@ def draw(result, *, style, n_genes=50):
     axes.set_yticks(range(len(genes)), [genes[i] for i in by_peak], fontsize=GENE_LABELS * style.font_size)
     axes.tick_params(axis="y", length=0)
     ticks = np.unique(np.linspace(0, len(seen) - 1, 6).round().astype(int))
-    axes.set_xticks(ticks, [f"{value:.2f}" for value in time[order[seen[ticks]]]])
+    axes.set_xticks(ticks, [f"{value:.2g}" for value in time[order[seen[ticks]]]])
     axes.set_xlabel(f"{label.lower()} of the cells, evenly spaced by rank\nrunning mean of {width:,} cells")
     figure.colorbar(
         image, ax=axes, label="spliced, each gene scaled", shrink=min(1.0, 2.0 / height), aspect=25

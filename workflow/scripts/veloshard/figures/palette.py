@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image
 from scipy.spatial import KDTree
 
-# Together no more than an 8-bit palette holds, and few enough for small files.  The commonest are kept as they are: clusters, background and the steps of a
-# colour scale.  The others are where points and letters end and two colours mix, of which there are thousands.
+# Together no more than an 8-bit palette holds, and few enough for small files.  The commonest are kept as they are:
+# clusters, background and the steps of a colour scale.  The others are where points and letters end and two colours
+# mix, of which there are thousands.
 N_COMMON, N_BETWEEN = 128, 64
 
 
