@@ -6,16 +6,20 @@ stay on disk.  Nothing here touches pyplot or leaves a trace in matplotlib's glo
 """
 
 import importlib
+import io
 import pkgutil
 from pathlib import Path
 
+from PIL import Image
+
 from veloshard.errors import InputError, choices
+from veloshard.figures.palette import with_palette
 from veloshard.figures.style import Style, settings
 
 __all__ = ["Style", "load", "names", "save"]
 
 # files that hold what the figures share, not a figure
-SHARED = frozenset({"style", "embedding"})
+SHARED = frozenset({"style", "embedding", "phase", "palette"})
 
 # None takes the field out: a date would give every run other bytes
 METADATA = {
@@ -40,11 +44,16 @@ def load(name):
 def save(figure, path, dpi):
     """Write `figure` to `path` (.png, .pdf or .svg): the same figure gives the same bytes on every run.
 
-    `dpi` is the resolution of PNG and of rasterised layers inside PDF and SVG.  Raises InputError for
-    another suffix.
+    `dpi` is the resolution of PNG and of rasterised layers inside PDF and SVG.  PNG files have few colours
+    (`with_palette`).  Raises InputError for another suffix.
     """
     path = Path(path)
     if path.suffix not in METADATA:
         raise InputError(f"cannot write {path.name}: the suffix must be one of {', '.join(METADATA)}.")
+    drawn = io.BytesIO()
     with settings(Style()):
-        figure.savefig(path, dpi=dpi, metadata=METADATA[path.suffix])
+        figure.savefig(drawn, format=path.suffix[1:], dpi=dpi, metadata=METADATA[path.suffix])
+    if path.suffix == ".png":
+        with_palette(Image.open(drawn).convert("RGB")).save(path, optimize=True, dpi=(dpi, dpi))
+    else:
+        path.write_bytes(drawn.getvalue())

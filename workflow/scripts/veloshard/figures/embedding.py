@@ -5,7 +5,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 
 from veloshard.errors import InputError, choices
-from veloshard.figures.style import UNKNOWN, add_legend, cluster_entries, clusters_of, new_figure
+from veloshard.figures.style import TITLE_HEIGHT, UNKNOWN, add_legend, cluster_entries, clusters_of, new_figure
 
 # above this many cells a vector file of them is slow to open, so that points become an image
 RASTERISE_ABOVE = 5_000
@@ -14,7 +14,6 @@ RASTERISE_ABOVE = 5_000
 SHUFFLE_SEED = 0
 
 # inches
-TITLE_HEIGHT = 0.35
 COLOURBAR_WIDTH = 0.75
 
 # layers from bottom to top
@@ -51,24 +50,41 @@ def embedding_panels(result, style, n_panels=1, beside=0.0):
 
     `beside` : inches to keep free at the side of each panel.  Cells without a position do not count.
     """
-    positions = positions_of(result)
-    low, high = np.nanmin(positions, axis=0), np.nanmax(positions, axis=0)
-    span = np.where(high > low, high - low, 1.0)
-    # a very elongated embedding keeps some air rather than become a ribbon
-    stretch = np.sqrt(np.clip(span[0] / span[1], 0.5, 2.0))
-    figure = new_figure(n_panels * (style.panel_size * stretch + beside), style.panel_size / stretch + TITLE_HEIGHT)
+    width, height = panel_shape(result, style)
+    figure = new_figure(n_panels * (width + beside), height + TITLE_HEIGHT)
     panels = figure.subplots(1, n_panels, squeeze=False)[0]
     basis = basis_of(result).upper()
     for axes in panels:
-        axes.set_aspect("equal")
-        axes.set_xlim(low[0] - 0.04 * span[0], high[0] + 0.04 * span[0])
-        axes.set_ylim(low[1] - 0.04 * span[1], high[1] + 0.04 * span[1])
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
+        frame(axes, result)
         axes.set_xlabel(f"{basis} 1", loc="left", fontsize="small")
         axes.set_ylabel(f"{basis} 2", loc="bottom", fontsize="small")
     return figure, panels
+
+
+def panel_shape(result, style):
+    """Width and height in inches of a panel shaped as the embedding of `result`."""
+    width, height = _limits(result)[1]
+    # a very elongated embedding keeps some air rather than become a ribbon
+    stretch = np.sqrt(np.clip(width / height, 0.5, 2.0))
+    return style.panel_size * stretch, style.panel_size / stretch
+
+
+def frame(axes, result):
+    """Limit `axes` to the embedding of `result`, without ticks and spines."""
+    low, span = _limits(result)
+    axes.set_aspect("equal")
+    axes.set_xlim(low[0] - 0.04 * span[0], low[0] + 1.04 * span[0])
+    axes.set_ylim(low[1] - 0.04 * span[1], low[1] + 1.04 * span[1])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _limits(result):
+    """Lowest coordinates of the embedding and its width and height, (2,) each; 1 where all are the same."""
+    positions = positions_of(result)
+    low, high = np.nanmin(positions, axis=0), np.nanmax(positions, axis=0)
+    return low, np.where(high > low, high - low, 1.0)
 
 
 def draw_cells(axes, positions, colours, known, *, style, alpha=1.0):
@@ -135,21 +151,30 @@ def draw_arrows(axes, tails, vectors, *, typical_length, color):
     )
 
 
-def draw_values(axes, positions, values, *, style, label, cmap="viridis", percentiles=(0, 100)):
+def draw_values(
+    axes, positions, values, *, style, label, cmap="viridis", percentiles=(0, 100), symmetric=False, shrink=0.6
+):
     """Draw cells coloured by `values`, with a colourbar; cells with NaN are grey and lie underneath.
 
-    values : (n_cells,).  percentiles : of the values, where the colours begin and end.  Without any finite
-    value all cells are grey and there is no colourbar.
+    values : (n_cells,).  percentiles : of the values, where the colours begin and end.  symmetric : the colours
+    reach equally far to both sides of 0, to the upper percentile of the absolute values.  shrink : height of
+    the colourbar as a share of the panel's.  Without any finite value all cells are grey and there is no
+    colourbar.
     """
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
     colours = np.tile(to_rgba(UNKNOWN), (len(values), 1))
     if known.any():
-        scale = ScalarMappable(Normalize(*np.percentile(values[known], percentiles)), cmap)
+        if symmetric:
+            low, high = np.percentile(np.abs(values[known]), percentiles[1]) * np.array([-1, 1])
+        else:
+            low, high = np.percentile(values[known], percentiles)
+        # a single value has no scale, but still a colour
+        scale = ScalarMappable(Normalize(low, high if high > low else low + 1.0), cmap)
         colours[known] = scale.to_rgba(values[known])
         ends = {(True, True): "both", (True, False): "min", (False, True): "max"}
         beyond = (values[known].min() < scale.norm.vmin, values[known].max() > scale.norm.vmax)
         axes.figure.colorbar(
-            scale, ax=axes, label=label, extend=ends.get(beyond, "neither"), shrink=0.6, aspect=25
+            scale, ax=axes, label=label, extend=ends.get(beyond, "neither"), shrink=shrink, aspect=25
         ).outline.set_visible(False)
     draw_cells(axes, positions, colours, known, style=style)

@@ -2,12 +2,8 @@
 
 import numpy as np
 
-from veloshard.errors import InputError
 from veloshard.figures.embedding import COLOURBAR_WIDTH, draw_values, embedding_panels, positions_of
-from veloshard.figures.style import set_title, styled
-
-# columns of obs that hold a time, the better one first
-TIMES = {"latent_time": "Latent time", "velocity_pseudotime": "Velocity pseudotime"}
+from veloshard.figures.style import set_title, styled, time_of
 
 
 @styled
@@ -16,10 +12,8 @@ def draw(result, *, style):
 
     Raises InputError when `obs` has neither.
     """
-    column = next((column for column in TIMES if column in result.obs), None)
-    if column is None:
-        raise InputError(f"obs has none of the columns {', '.join(TIMES)}: compute a time first.")
+    column, name = time_of(result)
     figure, (axes,) = embedding_panels(result, style, beside=COLOURBAR_WIDTH)
-    draw_values(axes, positions_of(result), np.asarray(result.obs[column]), style=style, label=TIMES[column])
-    set_title(figure, result, TIMES[column])
+    draw_values(axes, positions_of(result), np.asarray(result.obs[column]), style=style, label=name)
+    set_title(figure, result, name)
     return figure

@@ -1,55 +1,7 @@
 """Unspliced against spliced abundance of single genes, with the curve that was fitted."""
 
-import math
-from typing import NamedTuple
-
-import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import Normal, withStroke
-
-from veloshard.errors import InputError, choices
-from veloshard.figures.embedding import ARROWS, draw_clusters
-from veloshard.figures.style import (
-    INK,
-    add_legend,
-    cluster_entries,
-    clusters_of,
-    new_figure,
-    set_title,
-    styled,
-)
-from veloshard.splicing import spliced_at, unspliced_at
-
-# the column of var that says how well a gene is fitted, and how to write it
-SCORES = {"fit_likelihood": "likelihood", "velocity_r2": "R²"}
-
-PANELS_PER_ROW = 4
-
-# points of a branch; more of them are not seen
-N_TIMES = 300
-
-# the repression is drawn until this share is left of the species that decays more slowly
-REMAINDER = 0.01
-
-LINES = {
-    "induction": {"color": INK, "linewidth": 1.5},
-    "repression": {"color": "#8E44AD", "linewidth": 1.5},
-    "steady state": {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2.5))},
-}
-
-
-class Dynamics(NamedTuple):
-    """Fitted dynamics of one gene: rates per unit of its latent time, abundances as in the layers."""
-
-    alpha: float
-    beta: float
-    """Splicing rate of the rescaled unspliced abundance (the column divided by scaling, undone)."""
-    gamma: float
-    switching_time: float
-    scaling: float
-    """Unspliced abundance is this many times that of the model."""
-    unspliced_origin: float
-    spliced_origin: float
+from veloshard.figures.phase import chosen_genes, draw_portrait, line_entries, title_of
+from veloshard.figures.style import add_legend, cluster_entries, clusters_of, panel_grid, set_title, styled
 
 
 @styled
@@ -60,108 +12,15 @@ def draw(result, *, style, genes=(), n_genes=8):
     ratio at steady state, a linear fit its line; a gene without a fit shows its cells only.  Raises
     InputError for a gene that is not in the result.
     """
-    genes = list(genes) or best_genes(result.var, n_genes)
-    unknown = [gene for gene in genes if gene not in result.var.index]
-    if unknown:
-        raise InputError(f"no gene {unknown[0]!r} in the result ({choices(result.var.index, unknown[0])}).")
+    genes = chosen_genes(result, genes, n_genes)
     clusters = clusters_of(result, style)
-
-    n_columns = max(1, min(PANELS_PER_ROW, len(genes)))
-    n_rows = max(1, math.ceil(len(genes) / n_columns))
     side = 0.6 * style.panel_size
-    figure = new_figure(n_columns * side, n_rows * side + 0.4)
-    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    figure, panels = panel_grid(len(genes), side, side)
     for axes, gene in zip(panels, genes, strict=False):
-        _draw_gene(axes, result, gene, clusters, style=style._replace(panel_size=side))
-    for axes in panels[len(genes) :]:
-        axes.set_axis_off()
+        fitted = draw_portrait(axes, result, gene, clusters, style=style._replace(panel_size=side))
+        axes.set_title(title_of(result, gene, fitted))
     if not genes:
         panels[0].text(0.5, 0.5, "no velocity genes", ha="center", va="center")
-
-    shown = {line.get_label() for axes in panels for line in axes.get_lines()}
-    add_legend(
-        figure,
-        cluster_entries(clusters) + [(Line2D([], [], **look), name) for name, look in LINES.items() if name in shown],
-    )
+    add_legend(figure, cluster_entries(clusters) + line_entries(panels))
     set_title(figure, result, "Phase portraits")
     return figure
-
-
-def best_genes(var, n_genes):
-    """Names of the `n_genes` velocity genes with the highest score, best first."""
-    column = _score_of(var)
-    if column is None:
-        return []
-    scores = var.loc[np.asarray(var["velocity_genes"], dtype=bool), column].dropna()
-    return scores.sort_values(ascending=False, kind="stable").index[:n_genes].tolist()
-
-
-def _score_of(var):
-    return next((column for column in SCORES if column in var), None)
-
-
-def dynamics_of(gene):
-    """`Dynamics` from the fit_* columns of one row of `var`, which follow scVelo's conventions."""
-    return Dynamics(
-        alpha=gene["fit_alpha"],
-        beta=gene["fit_beta"] * gene["fit_scaling"],
-        gamma=gene["fit_gamma"],
-        switching_time=gene["fit_t_"],
-        scaling=gene["fit_scaling"],
-        unspliced_origin=gene.get("fit_u0", 0.0),
-        spliced_origin=gene.get("fit_s0", 0.0),
-    )
-
-
-def fitted_branches(dynamics):
-    """Induction and repression of a gene: two arrays (n_times, 2) of spliced and unspliced abundance.
-
-    The induction starts from nothing and lasts until the switch; from there transcription is off until
-    nearly nothing is left.
-    """
-    alpha, beta, gamma, switching_time, scaling, *_ = dynamics
-    origin = np.array([dynamics.spliced_origin, dynamics.unspliced_origin])
-
-    def branch(duration, u0, s0, alpha):
-        tau = np.linspace(0.0, duration, N_TIMES)
-        return spliced_at(tau, s0, u0, alpha, beta, gamma), unspliced_at(tau, u0, alpha, beta)
-
-    induction = branch(switching_time, 0.0, 0.0, alpha)
-    decay_time = -math.log(REMAINDER) / min(beta, gamma)
-    repression = branch(decay_time, induction[1][-1], induction[0][-1], 0.0)
-    return tuple(origin + np.column_stack([s, scaling * u]) for s, u in (induction, repression))
-
-
-def steady_line(gene):
-    """Slope and a point (spliced, unspliced) of the line of the steady state of a gene, a row of `var`."""
-    if "fit_gamma" in gene:
-        return gene["fit_gamma"] / gene["fit_beta"], (gene.get("fit_s0", 0.0), gene.get("fit_u0", 0.0))
-    return gene["velocity_gamma"], (0.0, 0.0)
-
-
-def _draw_gene(axes, result, name, clusters, *, style):
-    column = result.var.index.get_loc(name)
-    gene = result.var.iloc[column]
-    moments = np.column_stack([np.asarray(result.layers[key][:, column], np.float64) for key in ("Ms", "Mu")])
-    draw_clusters(axes, moments, clusters, style=style)
-    score = _score_of(result.var)
-    fitted = score is not None and np.isfinite(gene[score])
-    if fitted:
-        _draw_fit(axes, gene)
-    # curves may go where no cell has been: a switch that is late to come would leave the cells in a corner
-    high = np.nanmax(moments, axis=0)
-    high = np.where(high > 0, high, 1.0)
-    axes.set(xlim=(-0.04 * high[0], 1.1 * high[0]), ylim=(-0.04 * high[1], 1.1 * high[1]))
-    axes.locator_params(nbins=4)
-    axes.set(xlabel="spliced", ylabel="unspliced")
-    axes.set_title(f"{name}\n{SCORES[score]} {gene[score]:.2f}" if fitted else f"{name}\nnot fitted")
-
-
-def _draw_fit(axes, gene):
-    outline = {"path_effects": [withStroke(linewidth=3.2, foreground="white"), Normal()], "zorder": ARROWS}
-    if "fit_alpha" in gene:
-        induction, repression = fitted_branches(dynamics_of(gene))
-        axes.plot(*induction.T, label="induction", **LINES["induction"], **outline)
-        axes.plot(*repression.T, label="repression", **LINES["repression"], **outline)
-    slope, point = steady_line(gene)
-    axes.axline(point, slope=slope, label="steady state", **LINES["steady state"], **outline)

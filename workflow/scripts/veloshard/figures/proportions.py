@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from veloshard.errors import InputError, choices
-from veloshard.figures.style import add_legend, clusters_of, new_figure, set_title, styled
+from veloshard.figures.style import add_legend, clusters_of, new_figure, set_title, styled, widen_by_labels
 
 COLOURS = {"spliced": "#9ECAE9", "unspliced": "#F2A65A"}
 
@@ -34,6 +34,7 @@ def draw(result, *, style):
         _draw_bar(axes, height, _mean_shares(sizes[members]))
     labels = [f"{name} ({members.sum():,})" for name, members in groups]
     axes.set_yticks(heights, labels)
+    widen_by_labels(figure, axes)
     axes.scatter(np.full(len(clusters.names), -0.02), heights[1:], c=clusters.colours, s=30, clip_on=False, zorder=3)
     axes.tick_params(axis="y", length=0, pad=11)
     axes.spines["left"].set_visible(False)

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from veloshard.errors import InputError, choices
-from veloshard.figures.style import INK, NEUTRAL, clusters_of, new_figure, set_title, styled
+from veloshard.figures.style import INK, NEUTRAL, clusters_of, new_figure, set_title, styled, widen_by_labels
 
 COLUMNS = ("initial_size_spliced", "initial_size_unspliced", "n_genes", "unspliced_fraction")
 N_BINS = 50
@@ -33,6 +33,7 @@ def draw(result, *, style, min_counts=500, min_genes=100, min_unspliced_fraction
     named = zip(clusters.names, clusters.colours, strict=True)
     groups += [(name, clusters.codes == code, colour) for code, (name, colour) in enumerate(named)]
     _draw_fractions(by_fraction, fractions, groups, (min_unspliced_fraction, max_unspliced_fraction))
+    widen_by_labels(figure, by_fraction)
     set_title(figure, result, "Counts, genes and unspliced fraction of the cells")
     return figure
 

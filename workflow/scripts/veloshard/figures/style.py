@@ -16,6 +16,8 @@ from matplotlib.lines import Line2D
 from veloshard.errors import InputError, choices
 
 INK = "#1A1A1A"
+# inches
+TITLE_HEIGHT = 0.35
 # cells whose value or cluster is unknown
 UNKNOWN = "#DADADA"
 # all cells of a dataset without clusters
@@ -32,8 +34,15 @@ KELLY = (
     "#848482", "#F6A600",
 )  # fmt: skip
 
-LEGEND_ROWS = 20
 LEGEND_CHARACTERS = 28
+# heights of an entry of the legend and of each further line of it, in its font size
+ENTRY_PITCH, LINE_PITCH = 1.7, 1.4
+PANELS_PER_ROW = 4
+# characters of a line in a figure that has only words to show
+WORDS_PER_LINE = 52
+
+# columns of obs that hold a time, the better one first
+TIMES = {"latent_time": "Latent time", "velocity_pseudotime": "Velocity pseudotime"}
 
 
 class Style(NamedTuple):
@@ -113,11 +122,45 @@ def new_figure(width, height):
     return figure
 
 
+def panel_grid(n_panels, width, height):
+    """Return a figure and its `n_panels` axes of `width` x `height` inches, row by row; at least one.
+
+    Places that are left in the last row stay empty.
+    """
+    n_panels = max(1, n_panels)
+    n_rows = math.ceil(n_panels / PANELS_PER_ROW)
+    # rows as equal as they can be: six panels are two rows of three
+    n_columns = math.ceil(n_panels / n_rows)
+    figure = new_figure(n_columns * width, n_rows * height + TITLE_HEIGHT)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes in panels[n_panels:]:
+        axes.set_axis_off()
+    return figure, panels[:n_panels]
+
+
+def words_instead(result, style, what, words):
+    """Return a figure that says in `words` why there is nothing to show, titled like the others."""
+    # a letter is about 0.6 of the font size wide
+    figure = new_figure(0.7 * WORDS_PER_LINE * style.font_size / 72, 1.2 + TITLE_HEIGHT)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, textwrap.fill(words, WORDS_PER_LINE), ha="center", va="center", transform=axes.transAxes)
+    set_title(figure, result, what)
+    return figure
+
+
 def set_title(figure, result, what):
-    """Title `figure` with `what` it shows, and the dataset and method where the result names them."""
+    """Title `figure` with `what` it shows, and the dataset and method where the result names them.
+
+    Where that is wider than the figure they take a line of their own, and the figure becomes higher by it.
+    """
     params = result.uns.get("velocity_params", {})
     source = ", ".join(str(params[key]) for key in ("dataset", "method") if key in params)
-    figure.suptitle(f"{what}: {source}" if source else what)
+    title = figure.suptitle(f"{what}: {source}" if source else what)
+    extent = title.get_window_extent()
+    if source and extent.width > 0.98 * figure.bbox.width:
+        title.set_text(f"{what}\n{source}")
+        figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
 
 
 def chosen_palette(n_clusters):
@@ -129,6 +172,17 @@ def chosen_palette(n_clusters):
         tuple(1 - (1 - channel) * 0.5 ** (i // len(KELLY)) for channel in to_rgb(KELLY[i % len(KELLY)]))
         for i in range(n_clusters)
     )
+
+
+def time_of(result):
+    """Column of `obs` with the better time of the cells, and its name in figures.
+
+    That is latent time, or velocity pseudotime where the method has no latent time; InputError for neither.
+    """
+    column = next((column for column in TIMES if column in result.obs), None)
+    if column is None:
+        raise InputError(f"obs has none of the columns {', '.join(TIMES)}: compute a time first.")
+    return column, TIMES[column]
 
 
 def clusters_of(result, style):
@@ -160,25 +214,45 @@ def _palette(categories, wanted, from_data):
     return from_data if len(from_data) == len(categories) else chosen_palette(len(categories))
 
 
-def add_legend(figure, entries):
+def add_legend(figure, entries, place="center"):
     """Put a legend beside the panels and widen `figure` by it, so that panels keep their size.
 
-    `entries` : list of (handle, name).  Nothing is drawn for an empty list.
+    entries : list of (handle, name).  place : `center`, or `upper` where the figure is higher than a screen.
+    Nothing is drawn for an empty list.
     """
     if not entries:
         return
     handles, labels = zip(*entries, strict=True)
+    labels = [textwrap.fill(label, LEGEND_CHARACTERS) for label in labels]
+    # the legend stands in the middle, where as much stays free below as the title takes above
+    room = (figure.get_figheight() - 2 * TITLE_HEIGHT) * 72 / matplotlib.rcParams["legend.fontsize"]
     legend = figure.legend(
         handles,
-        [textwrap.fill(label, LEGEND_CHARACTERS) for label in labels],
-        loc="outside right center",
-        ncols=math.ceil(len(entries) / LEGEND_ROWS),
+        labels,
+        loc=f"outside right {place}",
+        ncols=_columns_of_legend(labels, room),
         frameon=False,
-        handletextpad=0.4,
+        handletextpad=0.6,
         columnspacing=1.2,
         borderaxespad=0.6,
     )
     figure.set_figwidth(figure.get_figwidth() + legend.get_window_extent().width / figure.dpi)
+
+
+def _columns_of_legend(labels, room):
+    """Fewest columns in which entries fit; `room` is the height of a column in font sizes."""
+    heights = [ENTRY_PITCH + LINE_PITCH * label.count("\n") for label in labels]
+    for n_columns in range(1, len(labels)):
+        # as matplotlib shares out the entries
+        if max(sum(column) for column in np.array_split(heights, n_columns)) <= room:
+            return n_columns
+    return len(labels)
+
+
+def widen_by_labels(figure, axes):
+    """Widen `figure` by the labels at the left of `axes` as far as they are wider than an inch."""
+    widest = max(label.get_window_extent().width for label in axes.get_yticklabels()) / figure.dpi
+    figure.set_figwidth(figure.get_figwidth() + max(0.0, widest - 1.0))
 
 
 def cluster_entries(clusters):
