@@ -22,7 +22,7 @@ def verdict(**changes):
 
 def test_what_is_usual_is_trusted():
     assert verdict()["verdict"] == "trust"
-    assert verdict()["words"] == "all that could be checked is usual"
+    assert verdict()["words"] == "all that could be checked is usual."
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_decisive_check_counts_more_than_another(changes, expected):
 
 def test_words_say_what_is_unusual_and_what_it_means():
     words = verdict(likelihood=0.05)["words"]
-    assert words == "median likelihood is 0.05, usual is at least 0.1: the fitted curves hardly describe the genes"
+    assert words == "median likelihood is 0.05, usual is at least 0.1: the fitted curves hardly describe the genes."
 
 
 def test_a_verdict_is_fit_for_json_and_has_a_row_for_each_check():

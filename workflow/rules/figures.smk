@@ -8,6 +8,7 @@ rule draw_figure:
     output:
         png=report(
             "results/{dataset}/{method}/figures/{figure}.png",
+            caption="../report/figure.rst",
             category="{dataset}",
             subcategory="{method}",
             labels={"figure": "{figure}"},
@@ -19,6 +20,8 @@ rule draw_figure:
         "results/benchmarks/{dataset}/{method}/draw_figure/{figure}.jsonl"
     params:
         code=figure_code,
+        # Snakemake opens a caption by its path, wildcards unfilled, and fills in params
+        caption=caption_of,
         options=figure_options,
         style=figure_style,
     conda:

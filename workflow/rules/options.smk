@@ -247,8 +247,14 @@ def figure_options(wildcards):
     """Options of one figure."""
     if wildcards.figure == "quality":
         return {key: value for key, value in config["quality"].items() if key != "max_duplicates"}
-    chosen = {"phase_portraits": ("genes", "n_genes")}.get(wildcards.figure, ())
+    chosen = {"phase_portraits": ("genes", "n_genes"), "genes": ("genes",)}.get(wildcards.figure, ())
     return {key: config["figures"][key] for key in chosen}
+
+
+def caption_of(wildcards):
+    """What is said of a figure: its text with the names of dataset and method."""
+    text = (WORKFLOW / f"report/{wildcards.figure}.rst").read_text(encoding="utf-8")
+    return text.replace("<dataset>", wildcards.dataset).replace("<method>", wildcards.method)
 
 
 def figure_style(wildcards):

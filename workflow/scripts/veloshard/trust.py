@@ -111,8 +111,8 @@ def judge(values):
             told = "cannot be told" if value is None else f"is {value:.3g}, usual is {usual}"
             reasons["do not trust" if decisive else "doubtful"].append(f"{name} {told}: {meaning}")
     verdict = next((name for name in VERDICTS if reasons.get(name)), "trust")
-    because = [*reasons["do not trust"], *reasons["doubtful"]]
-    return {"verdict": verdict, "words": "; ".join(because) or "all that could be checked is usual", "checks": checks}
+    because = "; ".join([*reasons["do not trust"], *reasons["doubtful"]]) or "all that could be checked is usual"
+    return {"verdict": verdict, "words": f"{because}.", "checks": checks}
 
 
 def require(verdict, least, *, where):
@@ -120,7 +120,7 @@ def require(verdict, least, *, where):
     if VERDICTS.index(verdict["verdict"]) < VERDICTS.index(least):
         raise InputError(
             f"{where}: the verdict is {verdict['verdict']!r}, and trust.fail_below asks for {least!r} or better. "
-            f"{verdict['words'].capitalize()}."
+            f"{verdict['words'].capitalize()}"
         )
 
 
