@@ -240,7 +240,7 @@ def test_an_unknown_gene_is_refused_with_a_guess():
         ("genes", lambda result: result.layers.pop("velocity"), "no layer 'velocity'"),
         ("paga", lambda result: result.uns.pop("paga"), "no uns\\['paga'\\]"),
         ("paga", lambda result: result.uns["paga"].pop("connectivities"), "lacks connectivities"),
-        ("ranking", lambda result: result.uns.pop("rank_velocity_genes"), "lacks names, scores, pvals_adj"),
+        ("ranking", lambda result: result.uns["rank_velocity_genes"].pop("pvals_adj"), "lacks pvals_adj"),
     ],
 )
 def test_what_is_missing_is_named(figure, spoil, words):
@@ -276,6 +276,7 @@ def words_of(figure):
     [
         ("paga", lambda result: result.uns["velocity_params"].pop("clusters"), "has no clusters"),
         ("ranking", lambda result: result.uns["velocity_params"].pop("clusters"), "has no clusters"),
+        ("ranking", lambda result: result.uns.pop("rank_velocity_genes"), "no cluster could be compared"),
         ("differential_kinetics", lambda result: result.var.pop("fit_diff_kinetics"), "needs clusters and a method"),
         ("differential_kinetics", lambda result: result.var.__setitem__("fit_diff_kinetics", ""), "No gene"),
         ("heatmap", lambda result: result.obs.__setitem__("velocity_pseudotime", np.nan), "no cell has a time"),
@@ -379,7 +380,7 @@ def test_nodes_have_areas_by_their_cells():
 
 def test_a_graph_of_other_clusters_is_refused():
     result = made_up()
-    result.obs["clusters"] = result.obs["clusters"].cat.add_categories(["new"])
+    result.obs["clusters"] = pd.Categorical(np.array([*NAMES, "new"])[np.arange(120) % 4])
     with pytest.raises(InputError, match="of 3 clusters, but the cells have 4"):
         drawn("paga", result)
 
@@ -391,6 +392,12 @@ def test_clusters_without_cells_are_no_nodes():
     assert [text.get_text() for text in axes.texts] == ["1", "2"]
     # both transitions had been by way of the cluster that is empty
     assert not [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    # the same where the graph leaves that cluster out
+    transitions = np.array([[0, 0], [0.3, 0]])
+    result.uns["paga"] = {"connectivities": transitions + transitions.T, "transitions_confidence": transitions}
+    (arrow,) = drawn("paga", result).axes[0].patches
+    middles = [np.median(result.obsm["X_umap"][result.obs["clusters"] == name], axis=0) for name in ("stem", "right")]
+    np.testing.assert_allclose(arrow._posA_posB, middles)
 
 
 def test_scores_are_drawn_with_marks_for_the_significant():
@@ -520,9 +527,13 @@ def test_a_palette_gives_each_pixel_its_nearest_colour():
     least = np.linalg.norm(palette[:, None] - pixels.astype(int), axis=2).min(axis=0)
     np.testing.assert_allclose(distance, least)
     assert (chosen[:3000] == 255).all()
+    # a colour of few pixels stays where it is asked for
+    rare = pixels[-1].tolist()
+    kept = with_palette(Image.fromarray(pixels.reshape(40, 100, 3)), kept=[rare])
+    assert np.asarray(kept.convert("RGB"))[-1, -1].tolist() == rare
 
 
 def test_every_figure_has_a_caption(name):
     caption = (REPORT / f"{name}.rst").read_text()
-    assert "snakemake.wildcards.dataset" in caption
+    assert "<dataset>" in caption
     assert 2 <= caption.count(". ") + caption.count(".\n") <= 8

@@ -55,7 +55,9 @@ def test_a_page_of_a_large_dataset_stays_small(genes, tmp_path):
 def test_the_verdict_comes_first_and_names_that_read_like_numbers_stay(tmp_path):
     (tmp_path / "genes.csv").write_text("gene,velocity_r2,velocity_genes\nNA,0.5,True\n007,,True\nx,0.7,False\n")
     checks = [{"name": "share", "value": 0.1, "usual": "at least 0.2", "holds": False}]
-    store.save_json(tmp_path / "trust.json", {"verdict": "do not trust", "words": "few genes.", "checks": checks})
+    store.save_json(
+        tmp_path / "trust.json", {"verdict": "do not trust", "words": "few genes.", "checks": checks, "transitions": []}
+    )
     explanation, tables = result_tables(genes=tmp_path / "genes.csv", trust=tmp_path / "trust.json")
     assert explanation.startswith("Do not trust: few genes. ")
     first, second = tables.values()

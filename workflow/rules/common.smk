@@ -86,6 +86,11 @@ def read_samples(path):
     return [(f"{path}, line {number}", row) for number, row in rows]
 
 
+def in_order(nest):
+    """A nest with the keys of all its dicts in order: in another order they are no change that reruns anything."""
+    return {key: in_order(nest[key]) for key in sorted(nest)} if isinstance(nest, dict) else nest
+
+
 def check_config(config):
     """Raise WorkflowError that names the key, what is wrong with it and what was perhaps meant."""
     with SCHEMA.open() as file:
@@ -124,6 +129,7 @@ def explain(error):
 config = name_methods(add_samples(copy.deepcopy(config)))
 check_config(config)
 validate(config, SCHEMA)  # fills in the defaults
+config = in_order(config)
 
 # jobs inherit it, those on other machines too: they read this file again
 os.environ.update(VELOSHARD_COMPILED=str(Path(config["compiled"]).absolute()))

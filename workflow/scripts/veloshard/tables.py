@@ -27,8 +27,9 @@ def result_tables(*, genes, roots=(), ranking=(), kinetics=(), trust=()):
         judged = store.load_json(trust)
         explanation = f"{judged['verdict'].capitalize()}: {judged['words']} "
         tables["Checks of the result"] = pd.DataFrame(judged["checks"])
-        if judged.get("transitions"):
-            tables["Expected transitions: mean cosine of the arrows at the border"] = pd.DataFrame(judged["transitions"])
+        if judged["transitions"]:
+            caption = "Expected transitions: mean cosine of the arrows at the border"
+            tables[caption] = pd.DataFrame(judged["transitions"])
     if roots:
         tables["Roots: rank correlation of the cells' order from another root with the one chosen"] = pd.read_csv(
             roots, dtype={"root": str}, keep_default_na=False, na_values={"spearman": ["nan"]}

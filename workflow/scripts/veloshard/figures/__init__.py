@@ -10,6 +10,8 @@ import io
 import pkgutil
 from pathlib import Path
 
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch
 from PIL import Image
 
 from veloshard.errors import InputError, choices
@@ -54,6 +56,14 @@ def save(figure, path, dpi):
     with settings(Style()):
         figure.savefig(drawn, format=path.suffix[1:], dpi=dpi, metadata=METADATA[path.suffix])
     if path.suffix == ".png":
-        with_palette(Image.open(drawn).convert("RGB")).save(path, optimize=True, dpi=(dpi, dpi))
+        picture = with_palette(Image.open(drawn).convert("RGB"), kept=_colours_of_legends(figure))
+        picture.save(path, optimize=True, dpi=(dpi, dpi))
     else:
         path.write_bytes(drawn.getvalue())
+
+
+def _colours_of_legends(figure):
+    """Colours (0 ... 255, three each) by which the first 64 entries of the legends are told apart."""
+    handles = [handle for legend in figure.legends for handle in legend.legend_handles]
+    colours = [handle.get_facecolor() if isinstance(handle, Patch) else handle.get_color() for handle in handles]
+    return [[round(255 * channel) for channel in to_rgb(colour)] for colour in colours[:64]]

@@ -49,6 +49,6 @@ def draw(result, *, style, genes=(), n_genes=4):
         draw_values(expression, positions, column_of(result, "Ms", gene), label="spliced", **on_embedding)
         for axes in (velocity, expression):
             frame(axes, result)
-    add_legend(figure, cluster_entries(clusters) + line_entries(panels[:, 0]), "upper")
+    add_legend(figure, cluster_entries(clusters) + line_entries(panels[:, 0]))
     set_title(figure, result, TITLE)
     return figure

@@ -82,9 +82,12 @@ def _graph_of(result, clusters):
         raise InputError(f"uns['paga'] lacks {' and '.join(missing)}.")
     connected, transitions = (_dense(paga[key]) for key in ("connectivities", "transitions_confidence"))
     categories = result.obs[result.uns["velocity_params"]["clusters"]].astype("category").cat.categories
+    present = np.isin([str(name) for name in categories], clusters.names)
+    # of all categories, as scVelo stores it, or of those that have cells
+    if len(connected) == present.sum():
+        return connected, transitions.T
     if len(connected) != len(categories):
         raise InputError(f"uns['paga'] is of {len(connected)} clusters, but the cells have {len(categories)}.")
-    present = np.isin([str(name) for name in categories], clusters.names)
     return connected[np.ix_(present, present)], transitions.T[np.ix_(present, present)]
 
 

@@ -32,20 +32,21 @@ GENE_PITCH = 0.21
 def draw(result, *, style, n_genes=5):
     """Draw the scores of the `n_genes` genes that score highest in each cluster, one panel a cluster.
 
-    Dots are filled where the q-value (`pvals_adj`) is below 0.05.  Raises InputError when a result with clusters
-    has no `uns['rank_velocity_genes']`.
+    Dots are filled where the q-value (`pvals_adj`) is below 0.05.  A result without
+    clusters, or of which none could be compared, gives a figure that says so.  Raises InputError when
+    `uns['rank_velocity_genes']` lacks names, scores or pvals_adj.
     """
     clusters = clusters_of(result, style)
     if not clusters.names:
         return words_instead(result, style, TITLE, "This dataset has no clusters whose velocities could be compared.")
-    ranked = result.uns.get("rank_velocity_genes", {})
+    ranked = result.uns.get("rank_velocity_genes")
+    if ranked is None:
+        return words_instead(result, style, TITLE, "The velocities of no cluster could be compared with the others.")
     missing = [key for key in ("names", "scores", "pvals_adj") if key not in ranked]
     if missing:
         raise InputError(f"uns['rank_velocity_genes'] lacks {', '.join(missing)}: rank the genes first.")
     colours = dict(zip(clusters.names, clusters.colours, strict=True))
     names = [name for name in clusters.names if name in ranked["names"].dtype.names]
-    if not names:
-        return words_instead(result, style, TITLE, "No cluster has enough cells for its velocities to be compared.")
     figure, panels = panel_grid(len(names), 0.62 * style.panel_size, GENE_PITCH * n_genes + 0.65)
     for axes, name in zip(panels, names, strict=True):
         genes, scores, q = (np.asarray(ranked[key][name])[:n_genes] for key in ("names", "scores", "pvals_adj"))

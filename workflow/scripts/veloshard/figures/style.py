@@ -34,7 +34,7 @@ KELLY = (
     "#848482", "#F6A600",
 )  # fmt: skip
 
-LEGEND_CHARACTERS = 28
+LEGEND_CHARACTERS = 32
 # heights of an entry of the legend and of each further line of it, in its font size
 ENTRY_PITCH, LINE_PITCH = 1.7, 1.4
 PANELS_PER_ROW = 4
@@ -214,11 +214,10 @@ def _palette(categories, wanted, from_data):
     return from_data if len(from_data) == len(categories) else chosen_palette(len(categories))
 
 
-def add_legend(figure, entries, place="center"):
+def add_legend(figure, entries):
     """Put a legend beside the panels and widen `figure` by it, so that panels keep their size.
 
-    entries : list of (handle, name).  place : `center`, or `upper` where the figure is higher than a screen.
-    Nothing is drawn for an empty list.
+    `entries` : list of (handle, name).  Nothing is drawn for an empty list.
     """
     if not entries:
         return
@@ -229,7 +228,7 @@ def add_legend(figure, entries, place="center"):
     legend = figure.legend(
         handles,
         labels,
-        loc=f"outside right {place}",
+        loc="outside right center",
         ncols=_columns_of_legend(labels, room),
         frameon=False,
         handletextpad=0.6,
