@@ -32,8 +32,13 @@ def small_config():
             "preprocess": {"n_pcs": 10, "n_neighbors": 15},
             "shards": 3,
             "graph": {"cells_per_shard": 120},
-            # small pictures are drawn as others are, in less time
-            "figures": {"panel_size": 2, "dpi": 50, "n_genes": 2},
+            # of every family one, small: they are drawn as others are, in less time
+            "figures": {
+                "draw": ["stream", "paga", "latent_time", "phase_portraits", "heatmap", "quality"],
+                "panel_size": 2,
+                "dpi": 50,
+                "n_genes": 2,
+            },
         }
         return {key: value for key, value in (copy.deepcopy(small) | changes).items() if value is not None}
 

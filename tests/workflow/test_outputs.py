@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from anndata import read_h5ad
 from PIL import Image
-from veloshard import store
+from veloshard import figures, store, trust
 
 FIT_COLUMNS = {
     "fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling", "fit_std_u", "fit_std_s", "fit_likelihood",
@@ -126,16 +126,49 @@ def test_quality_tells_counts_of_the_dataset_and_its_clusters(small_run):
     assert 0.05 < quality["dataset"]["unspliced_fraction"] < 0.5
 
 
-def test_every_figure_is_drawn_as_png_and_pdf(folder):
-    figures = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert figures == {
-        "stream", "grid", "arrows", "phase_portraits", "proportions", "quality", "latent_time", "confidence"
-    }  # fmt: skip
-    for name in figures:
+def test_figures_are_drawn_as_png_and_pdf(folder, small_config):
+    drawn = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert drawn == set(small_config()["figures"]["draw"])
+    for name in drawn:
         with Image.open(folder / f"figures/{name}.png") as image:
             # something is drawn: many colours, not a white sheet
             assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 50
         assert (folder / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", figures.names())
+def test_every_figure_can_be_drawn_of_every_result(folder, name):
+    with store.open_result(folder / "velocity.h5ad") as result:
+        drawn = figures.load(name)(result, style=figures.Style(panel_size=2))
+    assert drawn.get_suptitle()
+
+
+def test_rankings_and_the_graph_of_clusters_are_where_scvelo_looks(result):
+    clusters = result.obs["clusters"].cat.categories.tolist()
+    assert list(result.uns["rank_velocity_genes"]["names"].dtype.names) == clusters
+    assert result.uns["paga"]["groups"] == "clusters"
+    assert result.uns["paga"]["transitions_confidence"].shape == (len(clusters), len(clusters))
+
+
+def test_kinetics_are_told_of_curves_only(result, folder):
+    has_curves = folder.name == "dynamical"
+    assert ("fit_pvals_kinetics" in result.varm) == has_curves
+    assert (folder / "differential_kinetics.csv").exists() == has_curves
+
+
+def test_the_verdict_has_a_row_for_each_check(folder):
+    verdict = json.loads((folder / "trust.json").read_text())
+    assert verdict["verdict"] in trust.VERDICTS
+    assert len(verdict["checks"]) == len(trust.CHECKS)
+    controls = json.loads((folder / "controls.json").read_text())
+    assert controls["cells"] == 300
+    assert 0 < controls["survives"]["confidence"] < 2
+
+
+def test_the_order_is_told_of_other_roots(folder):
+    roots = pd.read_csv(folder / "roots.csv", index_col="root")["spearman"]
+    assert roots["Progenitor"] == pytest.approx(1)
+    assert {"detected", "Fate A", "Fate B"} < set(roots.index)
 
 
 def test_each_job_has_a_log(small_run):

@@ -55,7 +55,7 @@ def test_a_profile_plans_all_jobs(name, small_config, tmp_path):
     )  # fmt: skip
     said = process.stdout + process.stderr
     assert process.returncode == 0, said
-    assert "draw_figure             16" in said
+    assert "draw_figure             12" in said
 
 
 @pytest.mark.parametrize("name", SUBMITTERS)

@@ -14,9 +14,14 @@ ROOT = Path(__file__).parents[2]
 FIT = {"fit_genes", "merge_fits"}
 GRAPH = {"build_graph", "merge_graphs"}
 ENDS = {"assemble_result", "draw_figure"}
-AFTER_GRAPH = {"project_velocity", "order_cells"} | ENDS
-AFTER_FIT = GRAPH | {"score_confidence"} | AFTER_GRAPH
-ALL = {"ingest_counts", "check_options", "prepare_data", "summarize_quality", "embed_cells"} | FIT | AFTER_FIT
+AFTER_GRAPH = {"project_velocity", "order_cells", "abstract_graph", "judge_result"} | ENDS
+AFTER_FIT = GRAPH | {"score_confidence", "rank_genes"} | AFTER_GRAPH
+# of the dynamical method only
+KINETICS = {"test_kinetics"}
+PREPARATION = {
+    "ingest_counts", "check_options", "prepare_data", "summarize_quality", "embed_cells", "score_cell_cycle",
+}  # fmt: skip
+ALL = PREPARATION | FIT | AFTER_FIT | {"run_controls"}
 
 
 def planned_rules(process):
@@ -56,14 +61,16 @@ def test_another_solver_fits_again_and_does_all_after(small_config, plan):
     assert plan(methods=small_config()["methods"] | {"dynamical": {"solver": "compatible"}}) == {
         "compile_fit",
         *FIT,
+        *KINETICS,
         *AFTER_FIT,
+        "run_controls",
     }
 
 
 @pytest.mark.parametrize("split", [{"shards": 5}, {"shards": None, "genes_per_shard": 7}])
 def test_another_split_of_the_genes_fits_again(plan, split):
     # that it gives the same bits: test_same_bits.py
-    assert plan(**split) == FIT | AFTER_FIT
+    assert plan(**split) == FIT | KINETICS | AFTER_FIT
 
 
 def test_interim_shards_are_gone_after_a_run(small_run):
@@ -165,6 +172,29 @@ def test_another_config_leaves_finished_results_alone(small_config, run_workflow
     process = run_workflow(other, tmp_path / "run", "--until", "compile_fit")
     assert process.returncode == 0, process.stdout + process.stderr
     assert planned_rules(run_workflow(small_config(), tmp_path / "run", "--dry-run")) == set()
+
+
+def test_a_known_transition_changes_the_verdict_only(plan):
+    assert plan(datasets=dataset(expected=[["Progenitor", "Intermediate"]])) == {"check_options", "judge_result"} | {
+        "summarize_quality"
+    }
+
+
+def test_another_bound_of_differing_kinetics_fits_nothing(plan):
+    assert plan(kinetics={"max_q": 0.2}) == KINETICS | ENDS
+
+
+def test_a_refit_does_all_that_follows_the_fit(plan):
+    planned = plan(kinetics={"refit": True})
+    assert {"refit_genes", *AFTER_FIT} == planned
+
+
+def test_the_order_of_keys_is_no_change(small_run, small_config, run_workflow):
+    def reversed_nest(nest):
+        return {k: reversed_nest(v) for k, v in reversed(nest.items())} if isinstance(nest, dict) else nest
+
+    process = run_workflow(reversed_nest(small_config()), small_run.parent, "--dry-run")
+    assert planned_rules(process) == set()
 
 
 def test_another_root_orders_the_cells_again_and_fits_nothing(plan):

@@ -64,7 +64,7 @@ rule test_kinetics:
     params:
         code=code_of("test_kinetics"),
         clusters=clusters_of,
-        max_q=max_q_of,
+        max_q=config["kinetics"]["max_q"],
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -75,7 +75,7 @@ rule test_kinetics:
         "../scripts/test_kinetics.py"
 
 
-# what comes after reads its fit instead of the merged one where the method's options say so
+# what comes after reads its fit instead of the merged one where the config says so
 rule refit_genes:
     input:
         prepared="results/{dataset}/prepared.h5ad",

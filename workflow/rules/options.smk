@@ -140,14 +140,9 @@ def refit_code(wildcards):
     return code_of("refit_genes", f"veloshard/methods/{method_options(wildcards)['method']}")
 
 
-def max_q_of(wildcards):
-    """False discovery rate at which clusters count as having kinetics of their own."""
-    return method_options(wildcards)["max_q"]
-
-
 def fit_of(wildcards):
     """The fit that all analyses read: the merged one, or that with clusters' own kinetics."""
-    name = "refit" if method_options(wildcards).get("refit_kinetics") else "fit"
+    name = "refit" if config["kinetics"]["refit"] and has_kinetics(wildcards) else "fit"
     return f"results/{wildcards.dataset}/{wildcards.method}/{name}.h5"
 
 
@@ -226,11 +221,12 @@ def reported_options(wildcards):
     return {
         "dataset_name": wildcards.dataset,
         "method_name": wildcards.method,
-        "dataset": dataset_options(wildcards),
+        "dataset": {key: value for key, value in dataset_options(wildcards).items() if key != "expected"},
         "ingest": config["ingest"],
         "preprocess": config["preprocess"],
         "method": method_options(wildcards),
         "variance_stabilization": config["graph"]["variance_stabilization"],
+        **({"kinetics": config["kinetics"]} if has_kinetics(wildcards) else {}),
     }
 
 

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 KEPT_COUNTS = 0.5
 # by which a method's velocities are compared with others'
 GENE_WISE = ("steady_state", "stochastic", "dynamical")
+# what the null control leaves of
+SURVIVING = ("likelihood", "confidence", "coherence")
 # for the null control of cells without clusters
 N_GROUPS = 10
 
@@ -93,7 +95,8 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
         `permuted` is the null control: unspliced and spliced counts each permuted among the cells of a group, so
         that groups keep their means, and nothing within them depends on anything.  Its `variation` is the share
         of the velocities' variance within groups that survives (median over genes), its `cosine` that of the
-        cells' velocities with the observed ones (median).  `thinned` has seen each molecule with probability one
+        cells' velocities with the observed ones (median).  `survives`: of the numbers named `SURVIVING`, permuted over
+        observed.  `thinned` has seen each molecule with probability one
         half, and its neighbours by those; its `cosine` likewise.  Where counts are no whole numbers it holds a
         `reason` and no numbers.  `methods`: `cosine` of the velocities with those of each other gene-wise method, over
         the velocity genes of both.
@@ -109,6 +112,7 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
         "cosine": _median_cosine(observed, permuted),
         "variation": _surviving_variation(observed, permuted, groups),
     }
+    found["survives"] = {name: _share(found["permuted"][name], found["observed"][name]) for name in SURVIVING}
     log.info("permuted within groups: %s", found["permuted"])
 
     if all(_are_whole(counts.layers[layer]) for layer in LAYERS):
@@ -219,6 +223,10 @@ def _variance_within(values, groups):
     members = sparse.csr_matrix((np.ones(len(codes)), codes, np.arange(len(codes) + 1)))
     sums, sizes = values @ members, np.asarray(members.sum(axis=0)).ravel()
     return np.mean(values.astype(np.float64) ** 2, axis=1) - np.sum(sums**2 / sizes, axis=1) / len(codes)
+
+
+def _share(part, whole):
+    return None if part is None or not whole else part / whole
 
 
 def _number(value):

@@ -27,7 +27,7 @@ CHECKS = (
     Check(
         "coherence",
         "independent halves of the genes do not send cells the same way, as where nothing moves",
-        least=0.1,
+        least=0.08,
         decisive=True,
     ),
     Check("clear coherence", "halves of the genes hardly agree on the way of a cell", least=0.2),

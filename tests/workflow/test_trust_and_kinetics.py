@@ -1,0 +1,58 @@
+"""Verdicts that have consequences, and fits that clusters with kinetics of their own are taken out of."""
+
+import shutil
+
+import numpy as np
+import pytest
+from counted import unrelated_clusters
+from veloshard import store
+
+
+@pytest.fixture(scope="module")
+def unrelated(small_config, run_workflow, tmp_path_factory):
+    """A run on clusters that have nothing to do with each other, which asks for a result that is not hopeless."""
+    folder = tmp_path_factory.mktemp("unrelated")
+    unrelated_clusters(n_cells=400, n_genes=80).write_h5ad(folder / "counts.h5ad")
+    config = small_config(
+        datasets={"types": {"source": "counts.h5ad", "clusters": "clusters"}},
+        methods={"stochastic": {}},
+        trust={"fail_below": "doubtful"},
+        figures={"draw": ["quality"], "dpi": 50},
+    )
+    return folder, run_workflow(config, folder, "--keep-going")
+
+
+def test_unrelated_clusters_are_not_to_be_trusted(unrelated):
+    folder, _ = unrelated
+    verdict = store.load_json(folder / "results/types/stochastic/trust.json")
+    assert verdict["verdict"] == "do not trust"
+    assert "coherence" in verdict["words"]
+
+
+def test_a_run_that_asks_for_trust_fails_in_words_with_all_results_there(unrelated):
+    folder, process = unrelated
+    assert process.returncode != 0
+    assert "types, stochastic: the verdict is 'do not trust', and trust.fail_below asks for" in process.stderr
+    assert "Traceback" not in process.stderr.split("require_trust:")[1].split("\n")[0]
+    for name in ("velocity.h5ad", "trust.json", "figures/quality.png"):
+        assert (folder / "results/types/stochastic" / name).exists()
+
+
+def test_all_that_follows_rests_on_the_refit(small_run, small_config, run_workflow, tmp_path):
+    shutil.copytree(small_run.parent, tmp_path / "run", copy_function=shutil.copy2)
+    config = small_config(methods={"dynamical": {}}, kinetics={"refit": True, "max_q": 0.9})
+    process = run_workflow(config, tmp_path / "run", "--", "results/demo/dynamical/velocity.h5ad")
+    assert process.returncode == 0, process.stdout + process.stderr
+    folder = tmp_path / "run/results/demo/dynamical"
+    _, _, differs = store.load_kinetics(folder / "kinetics.h5")
+    assert differs.any()
+    before, after = (store.load_fit_layer(folder / f"{name}.h5", "velocity") for name in ("fit", "refit"))
+    changed = ~np.all((before == after) | np.isnan(before), axis=1)
+    assert changed.any()
+    assert not changed[~differs.any(axis=1)].any()
+    with store.open_result(folder / "velocity.h5ad") as result:
+        np.testing.assert_array_equal(result.layers["velocity"][:].T, after)
+    assert (
+        store.load_arrays(folder / "graph.h5")["graph"]
+        != store.load_arrays(small_run / "demo/dynamical/graph.h5")["graph"]
+    ).nnz
