@@ -2,7 +2,10 @@
 
 import pytest
 
-THREADED = ("fit_genes", "build_graph", "merge_fits", "score_confidence", "project_velocity", "assemble_result")
+THREADED = (
+    "fit_genes", "build_graph", "merge_fits", "score_confidence", "project_velocity", "assemble_result", "order_cells",
+    "rank_genes", "test_kinetics", "run_controls",
+)  # fmt: skip
 
 
 def results(folder):
