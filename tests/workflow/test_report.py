@@ -65,10 +65,10 @@ def test_the_report_holds_the_files_themselves(report, run):
         assert content(entry) == (run / path).read_bytes()
 
 
-def test_tables_and_the_run_are_explained(report):
+def test_figures_tables_and_the_run_are_explained(report):
     for path, entry in report("results").items():
-        if path.endswith(".html"):
-            assert "<p>" in entry["caption"], path
+        assert "<p>" in entry["caption"], path
+        assert "{{" not in entry["caption"]
 
 
 def test_the_front_page_leads_to_the_verdicts_and_to_each_dataset(report):

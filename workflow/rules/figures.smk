@@ -20,8 +20,6 @@ rule draw_figure:
         "results/benchmarks/{dataset}/{method}/draw_figure/{figure}.jsonl"
     params:
         code=figure_code,
-        # Snakemake opens a caption by its path, wildcards unfilled, and fills in params
-        caption=caption_of,
         options=figure_options,
         style=figure_style,
     conda:

@@ -252,12 +252,6 @@ def figure_options(wildcards):
     return {key: config["figures"][key] for key in chosen}
 
 
-def caption_of(wildcards):
-    """What is said of a figure: its text with the names of dataset and method."""
-    text = (WORKFLOW / f"report/{wildcards.figure}.rst").read_text(encoding="utf-8")
-    return text.replace("<dataset>", wildcards.dataset).replace("<method>", wildcards.method)
-
-
 def figure_style(wildcards):
     """Look of all figures."""
     return {key: config["figures"][key] for key in ("panel_size", "dpi", "font_size", "palette")}

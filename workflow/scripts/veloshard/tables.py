@@ -5,7 +5,7 @@ import pandas as pd
 from veloshard import store
 
 # a page stays below a few hundred kB, and nobody reads on; the csv files hold the rest
-MOST_ROWS = 500
+MOST_ROWS = 300
 # of all columns of a fit, those that a reader asks for, the quality of the fit first
 GENE_COLUMNS = (
     "gene", "fit_likelihood", "velocity_r2", "velocity_gamma", "velocity_qreg_ratio", "fit_alpha", "fit_beta",

@@ -50,7 +50,7 @@ class Style(NamedTuple):
 
     panel_size: float = 4.0
     """Inches; the side of a square of the same area as one embedding panel."""
-    dpi: int = 200
+    dpi: int = 180
     """Dots per inch of PNG files and of rasterised layers."""
     font_size: float = 9.0
     """Points; titles are a little larger."""
