@@ -7,7 +7,7 @@ CORES ?= all
 # `make CONFIG=my.yaml`, `make report CONFIG=my.yaml`: another config than the demo's
 CONFIG ?= config/config.yaml
 REPORT ?= results/report.html
-snakemake = .venv/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
+snakemake = .venv/bin/snakemake --cores $(CORES) --keep-going --configfile $(CONFIG)
 
 # Nothing of the user's own Python may shadow what is pinned.
 export PYTHONNOUSERSITE := 1
@@ -29,8 +29,8 @@ demo: $(core) ## set up and run the demo (the default)
 	$(snakemake)
 
 report: $(core) ## write results/report.html of a finished run
-	$(snakemake) --forcerun tabulate_run --quiet rules -- all tabulate_all
-	$(snakemake) --report $(REPORT) --report-stylesheet workflow/report/report.css -- all tabulate_all
+	$(snakemake) --forcerun tabulate_run --quiet rules -- tabulate_all
+	$(snakemake) --report $(REPORT) --report-stylesheet workflow/report/report.css -- tabulate_all
 
 image: ## build the container image veloshard with podman or docker
 	envs/image.sh

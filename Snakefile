@@ -38,21 +38,5 @@ onstart:
 rule all:
     default_target: True
     input:
-        expand(
-            "results/{dataset}/{method}/{file}",
-            dataset=config["datasets"],
-            method=config["methods"],
-            file=["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "roots.csv", "trust.json", *asked_files()],
-        ),
-        expand(
-            "results/{dataset}/{method}/differential_kinetics.csv",
-            dataset=config["datasets"],
-            method=dynamical_methods(),
-        ),
-        expand(
-            "results/{dataset}/{method}/figures/{figure}.{suffix}",
-            dataset=config["datasets"],
-            method=config["methods"],
-            figure=config["figures"]["draw"],
-            suffix=["png", "pdf"],
-        ),
+        wanted_results(),
+        ["results/trusted.txt"] if "fail_below" in config["trust"] else [],

@@ -71,6 +71,26 @@ def test_of_many_cells_some_are_drawn_with_neighbours_of_their_own():
     assert found["observed"]["coherence"] > 0.3
 
 
+def two_chemistries(counts, rng):
+    """Counts in two samples, in one of which each gene's spliced counts are seen by another factor."""
+    sample = rng.random(counts.n_obs) < 0.5
+    factor = np.where(sample[:, None], rng.lognormal(0, 0.3, counts.n_vars), 1.0)
+    means = counts.layers["spliced"].toarray() * factor
+    counts.layers["spliced"] = sparse.csr_matrix(rng.poisson(means).astype(np.int32))
+    counts.obs["sample"] = np.where(sample, "one", "two")
+    return counts
+
+
+def test_samples_that_differ_make_genes_agree_but_not_within_one():
+    found = controlled(two_chemistries(unrelated_clusters(n_cells=900, n_clusters=3), np.random.default_rng(3)))
+    assert found["samples"]["samples"] == 2
+    assert found["samples"]["coherence"] < min(0.08, found["observed"]["coherence"])
+
+
+def test_of_a_single_sample_there_is_no_coherence_within(still):
+    assert still["samples"] == {"samples": 0, "coherence": None}
+
+
 def test_counts_that_are_no_whole_numbers_are_not_thinned():
     counts = made_up(100, 20)
     counts.layers["spliced"] = counts.layers["spliced"] * 0.7

@@ -271,3 +271,10 @@ def test_no_cluster_that_differs_leaves_nothing_to_refit(altered):
     none = np.zeros((len(altered.block.names), len(altered.names)), dtype=bool)
     refitted = kinetics.refit(altered.block, none, altered.codes)
     contract.check(refitted, 0, len(altered.codes))
+
+
+def test_a_gene_without_cells_of_common_kinetics_stays_as_it_is():
+    codes = np.repeat([0, 1, -1], [20, 20, 3])
+    differs = np.array([[True, True], [True, False], [False, False]])
+    left = kinetics.with_common_cells(differs, codes)
+    np.testing.assert_array_equal(left, [[False, False], [True, False], [False, False]])

@@ -36,8 +36,8 @@ def test_every_cluster_is_shown_by_its_first_genes():
         columns=["cluster", "gene", "rank"],
     )
     ((caption, shown),) = ranking_table(ranking).items()
-    assert shown.groupby("cluster")["rank"].agg(["min", "max", "size"]).to_numpy().tolist() == [[1, 166, 166]] * 3
-    assert "first 166 of each, 498 of 1200 rows" in caption
+    assert shown.groupby("cluster")["rank"].agg(["min", "max", "size"]).to_numpy().tolist() == [[1, 100, 100]] * 3
+    assert "first 100 of each, 300 of 1200 rows" in caption
 
 
 def test_kinetics_are_shown_the_clearest_first():

@@ -11,6 +11,7 @@ CONTROLS = {
     "observed": {"velocity_genes": 300, "likelihood": 0.3, "confidence": 0.8, "coherence": 0.6},
     "permuted": {"velocity_genes": 250, "likelihood": 0.2, "confidence": 0.7, "coherence": 0.1, "variation": 0.5},
     "thinned": {"cosine": 0.8},
+    "samples": {"samples": 0, "coherence": None},
     "methods": {"steady_state": 0.5, "stochastic": 0.6},
 }
 
@@ -75,8 +76,19 @@ def test_an_expected_transition_that_runs_backwards_raises_doubt():
     assert trust.judge(trust.measured(QUALITY, CONTROLS, transitions=there + back))["verdict"] == "doubtful"
 
 
-def test_a_run_that_asks_for_more_than_the_verdict_fails_in_words():
-    trust.require(verdict(), "trust", where="demo, dynamical")
-    trust.require(verdict(likelihood=0.05), "doubtful", where="demo, dynamical")
-    with pytest.raises(InputError, match="demo, dynamical: the verdict is 'doubtful', and trust.fail_below asks for"):
-        trust.require(verdict(likelihood=0.05), "trust", where="demo, dynamical")
+def test_a_run_that_asks_for_more_than_the_verdicts_fails_in_words():
+    verdicts = {"a/trust.json": verdict(), "b/trust.json": verdict(likelihood=0.05)}
+    trust.require(verdicts, "doubtful")
+    with pytest.raises(InputError, match="1 of 2 results are worse. b/trust.json: doubtful, median likelihood is 0.05"):
+        trust.require(verdicts, "trust")
+
+
+def test_coherence_within_samples_counts_more_than_across_them():
+    controls = {**CONTROLS, "samples": {"samples": 2, "coherence": 0.02}}
+    assert trust.judge(trust.measured(QUALITY, controls))["verdict"] == "do not trust"
+
+
+def test_what_is_usual_of_unspliced_counts_follows_the_config():
+    nuclei = trust.measured({"dataset": {"unspliced_fraction": 0.7}}, CONTROLS)
+    assert trust.judge(nuclei)["verdict"] == "doubtful"
+    assert trust.judge(nuclei, unspliced=(0.05, 0.9))["verdict"] == "trust"

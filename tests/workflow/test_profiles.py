@@ -46,7 +46,7 @@ def test_no_rule_retries_by_itself():
 def test_a_profile_plans_all_jobs(name, small_config, tmp_path):
     # two methods, as Snakemake once found no way through groups of both
     methods = {"dynamical": {}, "residual": {"method": "dynamical", "velocity": "residual"}}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config(methods=methods)))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config(methods=methods, kinetics={"refit": True})))
     place, _ = profile(name)
     process = subprocess.run(
         [sys.executable, "-m", "snakemake", "--profile", place, "--snakefile", ROOT / "Snakefile", "--dry-run",

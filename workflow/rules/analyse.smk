@@ -69,7 +69,7 @@ rule order_cells:
     threads: 1
     resources:
         mem_mb=order_memory,
-        runtime=analysis_time,
+        runtime=order_time,
     script:
         "../scripts/order_cells.py"
 

@@ -88,7 +88,7 @@ def read_samples(path):
 
 def in_order(nest):
     """A nest with the keys of all its dicts in order: in another order they are no change that reruns anything."""
-    return {key: in_order(nest[key]) for key in sorted(nest)} if isinstance(nest, dict) else nest
+    return {key: in_order(nest[key]) for key in sorted(nest, key=str)} if isinstance(nest, dict) else nest
 
 
 def check_config(config):

@@ -22,6 +22,8 @@ rule draw_figure:
         code=figure_code,
         options=figure_options,
         style=figure_style,
+    # after all data, where there are few processors: one that fails is no loss then
+    priority: -1
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -205,6 +205,11 @@ def root_of(wildcards):
     return dataset_options(wildcards).get("root", "")
 
 
+def genes_of(wildcards):
+    """Which genes of a dataset are left out everywhere."""
+    return dataset_options(wildcards).get("genes", {})
+
+
 def expected_of(wildcards):
     """Pairs of clusters, from and to, that cells of a dataset are known to go between."""
     return dataset_options(wildcards).get("expected", [])
@@ -230,9 +235,15 @@ def reported_options(wildcards):
     }
 
 
-def asked_files():
-    """Results of all methods that are made only where the config asks for them."""
-    return ["trusted.txt"] if "fail_below" in config["trust"] else []
+def wanted_results():
+    """All results of the run, for which nothing was asked beyond them."""
+    place, every = "results/{dataset}/{method}", {"dataset": config["datasets"], "method": config["methods"]}
+    names = ["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "roots.csv", "trust.json"]
+    files = expand(f"{place}/{{file}}", file=names, **every)
+    files += expand(f"{place}/differential_kinetics.csv", dataset=config["datasets"], method=dynamical_methods())
+    return files + expand(
+        f"{place}/figures/{{figure}}.{{suffix}}", figure=config["figures"]["draw"], suffix=["png", "pdf"], **every
+    )
 
 
 def dynamical_methods():

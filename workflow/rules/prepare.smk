@@ -87,6 +87,7 @@ rule score_cell_cycle:
         "results/benchmarks/{dataset}/score_cell_cycle.jsonl"
     params:
         code=code_of("score_cell_cycle"),
+        genes=genes_of,
         random_state=config["preprocess"]["random_state"],
     conda:
         "../../envs/core.yaml"

@@ -65,5 +65,6 @@ rule tabulate_run:
 
 rule tabulate_all:
     input:
+        wanted_results(),
         "results/run.html",
         expand("results/{dataset}/{method}/tables.html", dataset=config["datasets"], method=config["methods"]),

@@ -255,6 +255,13 @@ def controls_time(wildcards, input, attempt):
     return minutes(controls_seconds(sizes_of(input)), attempt)
 
 
+def order_time(wildcards, input, attempt):
+    """Powers of transition matrices; percentiles over the genes for four roots, and of 10,000 cells for each cluster."""
+    sizes = sizes_of(input)
+    per_cell = 1e-6 * sizes["n_genes"]
+    return minutes(2e-6 * edges_of_graph(sizes["n_edges"]) + per_cell * (sizes["n_cells"] + 50 * 10_000), attempt)
+
+
 def shape_of_source(options):
     """Cells and genes of a dataset before any are left out, None where that cannot be told at a glance."""
     if "simulate" in options:

@@ -16,6 +16,7 @@ rule run_controls:
     params:
         code=controls_code,
         clusters=clusters_of,
+        genes=genes_of,
         method=method_options,
         sqrt_transform=stabilizes_variance,
         max_cells=config["trust"]["max_cells"],
@@ -50,6 +51,7 @@ rule judge_result:
         clusters=clusters_of,
         root=root_of,
         expected=expected_of,
+        unspliced=[config["quality"][f"{end}_unspliced_fraction"] for end in ("min", "max")],
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -60,14 +62,15 @@ rule judge_result:
         "../scripts/judge_result.py"
 
 
-# a rule of its own: when it fails, the verdict stays for all to read
+# one rule, after all others: when it fails, everything is there for all to read
 rule require_trust:
     input:
-        "results/{dataset}/{method}/trust.json",
+        wanted_results(),
+        verdicts=expand("results/{dataset}/{method}/trust.json", dataset=config["datasets"], method=config["methods"]),
     output:
-        touch("results/{dataset}/{method}/trusted.txt"),
+        touch("results/trusted.txt"),
     log:
-        "logs/{dataset}/{method}/require_trust.log",
+        "logs/require_trust.log",
     params:
         code=code_of("require_trust"),
         least=config["trust"].get("fail_below"),

@@ -17,4 +17,4 @@ values = trust.measured(
     detected_roots=store.load_arrays(files.time).get("detected_root_cells"),
     transitions=transitions,
 )
-store.save_json(snakemake.output[0], {**trust.judge(values), "transitions": transitions})
+store.save_json(snakemake.output[0], {**trust.judge(values, unspliced=params.unspliced), "transitions": transitions})

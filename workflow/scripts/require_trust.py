@@ -1,5 +1,5 @@
 from veloshard import runtime, store, trust
 
 runtime.start(snakemake)
-names = snakemake.wildcards
-trust.require(store.load_json(snakemake.input[0]), snakemake.params.least, where=f"{names.dataset}, {names.method}")
+verdicts = {path: store.load_json(path) for path in snakemake.input.verdicts}
+trust.require(verdicts, snakemake.params.least)

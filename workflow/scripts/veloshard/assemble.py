@@ -110,7 +110,7 @@ def velocity_result(
         prepared.uns["paga"] = {name: values for name, values in abstracted.items() if name != "sizes"}
         prepared.uns["paga"]["groups"] = clusters
         if kinetics:
-            _add_kinetics(prepared, *kinetics, names=prepared.obs[clusters].cat.categories)
+            _add_kinetics(prepared, *kinetics)
     prepared.uns.update(rankings_for_anndata(ranked, clusters=clusters))
     if method == "dynamical":
         # scVelo reads how the fit was made before it computes with it
@@ -130,10 +130,11 @@ def velocity_result(
     return prepared
 
 
-def _add_kinetics(result, genes, p_values, _, *, names):
+def _add_kinetics(result, genes, p_values, _):
     """Add what a test of differential kinetics found, where scVelo keeps it."""
     result.var = result.var.assign(**genes)
-    result.varm["fit_pvals_kinetics"] = pd.DataFrame(p_values, index=result.var_names, columns=names)
+    # an array, in the order of the clusters: AnnData refuses some names of columns
+    result.varm["fit_pvals_kinetics"] = p_values
 
 
 def _label_clusters(result, column):

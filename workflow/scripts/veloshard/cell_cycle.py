@@ -40,14 +40,14 @@ def score_cell_cycle(counts, cells, *, random_state=0):
 
     Returns a dict of arrays (n_kept_cells,): `S_score` and `G2M_score`, mean log1p of normalised spliced counts over a
     phase's markers less that over genes of like expression (Satija et al. 2015, by scanpy); `phase`, int8, of
-    `PHASES`: that of the higher score, G1 where both are negative.  Empty, with a warning, where too few genes are
+    `PHASES`: that of the higher score, G1 where both are negative.  Empty where too few genes are
     there, by their symbols in capitals or not.
     """
     kept = counts[cells]
     markers = [genes_of(listed, kept.var_names) for listed in (S_GENES, G2M_GENES)]
     found = [len(genes) for genes in markers]
     if min(found) < LEAST_MARKERS or kept.n_vars - sum(found) < LEAST_OTHERS:
-        log.warning(
+        log.info(
             "no cell cycle scores: of %d genes, %d are markers of S and %d of G2/M phase by their symbols; "
             "%d of each and %d others are needed",
             *(kept.n_vars, *found, LEAST_MARKERS, LEAST_OTHERS),

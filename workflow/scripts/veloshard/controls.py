@@ -30,6 +30,9 @@ KEPT_COUNTS = 0.5
 GENE_WISE = ("steady_state", "stochastic", "dynamical")
 # what the null control leaves of
 SURVIVING = ("likelihood", "confidence", "coherence")
+# column of the samples' names, and cells of a sample that can be judged alone
+SAMPLE = "sample"
+MIN_CELLS_OF_SAMPLE = 200
 # for the null control of cells without clusters
 N_GROUPS = 10
 
@@ -56,15 +59,15 @@ def take_sample(prepared, *, max_cells, random_state):
     return sample
 
 
-def groups_of(sample, clusters):
+def groups_of(sample, clusters, *, random_state=0):
     """Groups of cells that are alike, int (n_cells,), -1 for cells of none.
 
-    clusters : column of `obs`; '' for `N_GROUPS` groups by k-means on the principal components.
+    clusters : column of `obs`; '' for `N_GROUPS` groups by k-means on the principal components, from a seed.
     """
     if clusters:
         return cluster_codes(sample.obs, clusters)[1]
     n_groups = min(N_GROUPS, sample.n_obs)
-    return KMeans(n_groups, n_init=1, random_state=0).fit(sample.obsm["X_pca"]).labels_
+    return KMeans(n_groups, n_init=1, random_state=random_state).fit(sample.obsm["X_pca"]).labels_
 
 
 def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state=0):
@@ -92,19 +95,24 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
         `likelihood` (median over velocity genes; None for methods without), `confidence` (mean over cells) and
         `coherence` (`coherence.gene_coherence`); with no velocity genes the others are None.
 
+        `samples`: of a dataset of several samples, how many have `MIN_CELLS_OF_SAMPLE` cells, and the `coherence` of
+        fits to each alone, mean by numbers of cells; None of a single sample.  Samples that differ in their chemistry
+        make all genes point from one to the other.
+
         `permuted` is the null control: unspliced and spliced counts each permuted among the cells of a group, so
         that groups keep their means, and nothing within them depends on anything.  Its `variation` is the share
         of the velocities' variance within groups that survives (median over genes), its `cosine` that of the
         cells' velocities with the observed ones (median).  `survives`: of the numbers named `SURVIVING`, permuted over
-        observed.  `thinned` has seen each molecule with probability one
-        half, and its neighbours by those; its `cosine` likewise.  Where counts are no whole numbers it holds a
-        `reason` and no numbers.  `methods`: `cosine` of the velocities with those of each other gene-wise method, over
-        the velocity genes of both.
+        observed.  `thinned` has seen each molecule with probability one half, and its neighbours by those; its
+        `cosine` likewise.  Where counts are no whole numbers it holds a `reason` and no numbers.  `methods`: `cosine`
+        of the velocities with those of each other gene-wise method with its default options, over the velocity
+        genes of both.
     """
     rng = np.random.default_rng(random_state)
     observed = _run(sample, method)
     found = {"cells": sample.n_obs, "observed": _scores(observed, rng, sqrt_transform)}
-    log.info("observed: %s", found["observed"])
+    found["samples"] = _within_samples(sample, method, rng, sqrt_transform, random_state)
+    log.info("observed: %s; within samples: %s", found["observed"], found["samples"])
 
     permuted = _run(permuted_within(sample, groups, rng), method)
     found["permuted"] = {
@@ -127,12 +135,28 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
     return found
 
 
+def _within_samples(sample, method, rng, sqrt_transform, random_state):
+    """Number of large samples, and coherence of fits to each alone."""
+    names = sample.obs.get(SAMPLE, default="")
+    sizes = np.unique(names, return_counts=True)
+    large = {name: size for name, size in zip(*sizes, strict=True) if size >= MIN_CELLS_OF_SAMPLE}
+    if len(sizes[0]) < 2 or not large:
+        return {"samples": len(large), "coherence": None}
+    weighted = 0.0
+    for name, size in large.items():
+        alone = sample[(names == name).to_numpy()].copy()
+        add_neighbors(alone, n_neighbors=int(sample.uns["prepare"]["n_neighbors"]), random_state=random_state)
+        # without velocity genes nothing moves
+        weighted += size * (_scores(_run(alone, method), rng, sqrt_transform)["coherence"] or 0.0)
+    return {"samples": len(large), "coherence": weighted / sum(large.values())}
+
+
 def permuted_within(prepared, groups, rng):
     """A copy of a prepared dataset whose layers are each permuted among the cells of a group."""
     permuted = prepared.copy()
     for layer in LAYERS:
         source = np.arange(prepared.n_obs)
-        for group in np.unique(groups):
+        for group in np.unique(groups[groups >= 0]):
             members = np.flatnonzero(groups == group)
             source[members] = rng.permutation(members)
         permuted.layers[layer] = prepared.layers[layer].tocsr()[source].tocsc()
@@ -155,7 +179,10 @@ def _thinned(counts, sample, rng, random_state):
     )
     genes = half.var_names.isin(sample.var_names)
     half = normalised(half, genes, n_top_genes=genes.sum())
-    add_components(half, n_pcs=int(sample.uns["prepare"]["n_pcs"]), random_state=random_state)
+    if "PCs" in sample.varm:
+        add_components(half, n_pcs=int(sample.uns["prepare"]["n_pcs"]), random_state=random_state)
+    else:  # the user brought them, perhaps corrected for what those of these counts would show
+        half.obsm["X_pca"] = sample.obsm["X_pca"]
     add_neighbors(half, n_neighbors=int(sample.uns["prepare"]["n_neighbors"]), random_state=random_state)
     return half
 
@@ -210,16 +237,18 @@ def _median_cosine(first, second):
 
 
 def _surviving_variation(observed, permuted, groups):
-    """Median over genes of the ratio of the velocities' variances within groups, permuted to observed."""
-    genes = observed.velocity_genes & permuted.velocity_genes
+    """Median over the velocity genes of the ratio of the velocities' variances within groups, permuted to observed."""
+    genes = observed.velocity_genes
     spread = [_variance_within(run.fit.layers["velocity"][genes], groups) for run in (observed, permuted)]
     varies = spread[0] > 0
-    return _number(np.median(spread[1][varies] / spread[0][varies])) if varies.any() else None
+    # what permutation leaves nothing to fit of does not vary
+    return _number(np.median(np.nan_to_num(spread[1][varies]) / spread[0][varies])) if varies.any() else None
 
 
 def _variance_within(values, groups):
     """Mean over the cells of the squared distance to their group's mean, of each gene.  values : (n_genes, n_cells)."""
-    _, codes = np.unique(groups, return_inverse=True)
+    values = values[:, groups >= 0]
+    _, codes = np.unique(groups[groups >= 0], return_inverse=True)
     members = sparse.csr_matrix((np.ones(len(codes)), codes, np.arange(len(codes) + 1)))
     sums, sizes = values @ members, np.asarray(members.sum(axis=0)).ravel()
     return np.mean(values.astype(np.float64) ** 2, axis=1) - np.sum(sums**2 / sizes, axis=1) / len(codes)

@@ -246,6 +246,15 @@ def nearest_point(u, s, points):
     return nearest_u, nearest_s
 
 
+def with_common_cells(differs, codes):
+    """The genes and clusters that differ, but for genes in which no cell is left that follows common kinetics.
+
+    differs : bool (n_genes, n_clusters).   codes : int (n_cells,), -1 for cells of no cluster, which are left.
+    """
+    n_left = np.append(~differs, np.ones((len(differs), 1), dtype=bool), axis=1)[:, codes].sum(axis=1)
+    return differs & (n_left >= MIN_CELLS)[:, None]
+
+
 def refit(block, differs, codes, **options):
     """`Fit` of genes of which some clusters have kinetics of their own: the curve without those, and their own slopes.
 

@@ -94,7 +94,8 @@ def _unusual_clusters(labels, column):
     sizes = labels.value_counts()
     single = sizes.index[sizes == 1]
     if len(single):
-        warnings.append(f"{len(single)} clusters of a single cell ({', '.join(single)}): no values of their own")
+        listed = ", ".join(single[:5]) + (", ..." if len(single) > 5 else "")
+        warnings.append(f"{len(single)} clusters of a single cell ({listed}): no values of their own")
     return warnings
 
 

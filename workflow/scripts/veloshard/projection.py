@@ -34,7 +34,8 @@ def project(transition, embedding):
     Returns float64 (n_cells, n_dims), all scaled by one factor so that their mean length is a quarter of the
     spacing of as many cells on an even grid, (mean range of the axes) / sqrt(n_cells): arrows stay clear of
     each other (scVelo's automatic scale comes close to it, by way of a figure).  Lengths can be compared
-    between cells, not between embeddings.  Zero for a cell without transitions, NaN where a place is NaN.
+    between cells, not between embeddings.  Zero for a cell without transitions, NaN where its own place is NaN;
+    others without a place do not count.
     """
     places = np.ascontiguousarray(embedding, dtype=np.float64)
     arrows = _displacements(transition.indptr, transition.indices, transition.data, places)
@@ -105,7 +106,8 @@ def direction_score(arrows, embedding, neighbors, labels, source, target):
     cell of `source` has a neighbour in `target`.
     """
     pairs = neighbors.tocoo()
-    across = (labels[pairs.row] == source) & (labels[pairs.col] == target)
+    known = np.isfinite(embedding).all(axis=1) & np.isfinite(arrows).all(axis=1)
+    across = (labels[pairs.row] == source) & (labels[pairs.col] == target) & known[pairs.row] & known[pairs.col]
     cells, others = pairs.row[across], pairs.col[across]
     if len(cells) == 0:
         return math.nan
@@ -124,6 +126,7 @@ def _displacements(indptr, indices, probabilities, places):
     displacements = np.zeros((n_cells, n_dims))
     for cell in prange(n_cells):
         way = np.empty(n_dims)
+        lost = math.isnan(places[cell].sum())
         sum_of_ways = np.zeros(n_dims)
         total = 0.0
         n_ways = 0
@@ -135,6 +138,8 @@ def _displacements(indptr, indices, probabilities, places):
             for dim in range(n_dims):
                 way[dim] = places[other, dim] - places[cell, dim]
                 squares += way[dim] * way[dim]
+            if math.isnan(squares) and not lost:
+                continue
             per_length = 1.0 / math.sqrt(squares) if squares != 0.0 else 0.0
             for dim in range(n_dims):
                 displacements[cell, dim] += probabilities[edge] * way[dim] * per_length

@@ -81,7 +81,7 @@ def rank_genes(prepared_path, fit_path, *, clusters):
     welch = np.full((3, len(labels), len(genes["name"])), np.nan)
     dynamical = "fit_tau" in store.fit_layer_names(fit_path)
     likelihood = np.full(welch.shape[1:], np.nan) if dynamical else None
-    block, _ = store.load_block(prepared_path)
+    block = store.load_block(prepared_path)[0] if dynamical else None
     at_once = max(_BLOCK // len(codes), 1)
     for first in range(0, len(genes["name"]), at_once) if len(labels) else ():
         some = slice(first, first + at_once)

@@ -158,6 +158,11 @@ def genes_to_keep(names, *, dataset, exclude=(), exclude_pattern=None):
     return stays
 
 
+def without_excluded(adata, *, dataset, **genes):
+    """Counts of the genes that the user wants: options as of `genes_to_keep`."""
+    return adata[:, genes_to_keep(adata.var_names, dataset=dataset, **genes)]
+
+
 def _has_label(obs, column, values, *, where):
     dataset, option = where
     key = f"datasets.{dataset}.cells.{option}"

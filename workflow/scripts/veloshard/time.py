@@ -14,6 +14,8 @@ from veloshard.transition import transition_matrix
 
 # below this many cells all eigenvectors are computed: the iterative solvers want far more cells than vectors
 _FEW_CELLS = 100
+# cells of which orders from other roots are compared
+_COMPARED = 10_000
 # gene clocks that are re-rooted at once: some copies of 32 MB
 _BLOCK = 2**22
 
@@ -51,18 +53,24 @@ def root_sensitivity(orders, graph, connectivities, *, names, codes, fit_t=None,
 
     orders : of `order_cells`, for the root that was chosen.   names, codes : of `selection.cluster_codes`.
     graph, connectivities, fit_t, likelihood : as `order_cells` takes them.
-    Returns {name of the root: Spearman correlation with the chosen order}, for the detected roots (`detected`) and for
-    each cluster as the root; of the latent time where there is one, else of the pseudotime; NaN where one does not
-    vary.
+    Returns {root: Spearman correlation with the chosen order} for each cluster as the root and, where the user chose
+    one, for the detected roots (`(detected)`); of the latent time where there is one, else of the pseudotime; NaN where
+    one does not vary.  Of many cells every so many are compared, `_COMPARED` in all.
     """
-    detected = orders.get("detected_root_cells", orders["root_cells"])
-    roots = {"detected": detected} | {name: root_scores(detected, codes == k) for k, name in enumerate(names)}
+    detected = orders.get("detected_root_cells")
+    roots = {} if detected is None else {"(detected)": detected}
+    detected = orders["root_cells"] if detected is None else detected
+    roots |= {name: root_scores(detected, codes == k) for k, name in enumerate(names)}
+    cells = np.arange(0, len(codes), math.ceil(len(codes) / _COMPARED))
+    if len(roots) == 0:
+        return {}
+    scores, around = np.array(list(roots.values()))[:, cells], _between(connectivities, cells)
     if fit_t is None:
-        chosen = orders["velocity_pseudotime"]
-        others = velocity_pseudotime(graph, np.array(list(roots.values())), orders["end_points"], connectivities)
+        chosen = orders["velocity_pseudotime"][cells]
+        others = velocity_pseudotime(_between(graph, cells), scores, orders["end_points"][cells], around)
     else:
-        chosen = orders["latent_time"]
-        others = [latent_time(fit_t, likelihood, scores, connectivities) for scores in roots.values()]
+        chosen = orders["latent_time"][cells]
+        others = [latent_time(fit_t[:, cells], likelihood, row, around) for row in scores]
     return {name: _rank_correlation(chosen, other) for name, other in zip(roots, others, strict=True)}
 
 

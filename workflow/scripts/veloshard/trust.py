@@ -33,9 +33,7 @@ CHECKS = (
     Check("clear coherence", "halves of the genes hardly agree on the way of a cell", least=0.2),
     Check(
         "unspliced fraction",
-        "introns were perhaps not counted, or the two layers are swapped; of nuclei more is usual",
-        least=0.05,
-        most=0.5,
+        "introns were perhaps not counted, or the layers are swapped (of nuclei raise quality.max_unspliced_fraction)",
     ),
     Check("median likelihood", "the fitted curves hardly describe the genes", least=0.1),
     Check(
@@ -63,13 +61,15 @@ def measured(quality, controls, *, in_root_cluster=None, detected_roots=None, tr
     transitions : of `expected_transitions`.
     """
     others = [cosine for cosine in controls["methods"].values() if cosine is not None]
+    within = controls["samples"]["coherence"]
+    coherence = controls["observed"]["coherence"] if within is None else within
     directions = [row["direction"] for row in transitions if row["direction"] is not None]
     return {
         "unspliced fraction": quality["dataset"]["unspliced_fraction"],
         "velocity genes": controls["observed"]["velocity_genes"],
         "median likelihood": controls["observed"]["likelihood"],
-        "coherence": controls["observed"]["coherence"],
-        "clear coherence": controls["observed"]["coherence"],
+        "coherence": coherence,
+        "clear coherence": coherence,
         "variation that survives the null control": controls["permuted"]["variation"],
         "cosine with half of the counts": controls["thinned"].get("cosine"),
         "least cosine with another method": min(others, default=None),
@@ -91,10 +91,11 @@ def expected_transitions(pairs, arrows, embedding, neighbors, labels):
     return rows
 
 
-def judge(values):
+def judge(values, *, unspliced=(0.05, 0.5)):
     """Verdict on a result from what was measured of it.
 
     values : number by the name of a check; None or left out where it cannot be told.
+    unspliced : least and largest usual fraction.
     Returns a dict fit for JSON: `verdict`, one of `VERDICTS`; `words`, why; `checks`: `name`, `value`, what is `usual`,
     whether it `holds` (None where the value is None), whether it is `decisive`.
     The verdict is `do not trust` where a decisive check fails or cannot be told, `doubtful` where another fails.
@@ -102,6 +103,8 @@ def judge(values):
     checks, reasons = [], {"do not trust": [], "doubtful": []}
     for name, meaning, least, most, decisive in CHECKS:
         value, holds = values.get(name), None
+        if name == "unspliced fraction":
+            least, most = unspliced
         ends = [f"at least {least:g}" if least is not None else "", f"at most {most:g}" if most is not None else ""]
         if value is not None:
             holds = (least is None or value >= least) and (most is None or value <= most)
@@ -115,12 +118,18 @@ def judge(values):
     return {"verdict": verdict, "words": f"{because}.", "checks": checks}
 
 
-def require(verdict, least, *, where):
-    """Raise InputError where a result's verdict is worse than `least`."""
-    if VERDICTS.index(verdict["verdict"]) < VERDICTS.index(least):
+def require(verdicts, least):
+    """Raise InputError that names all results whose verdict is worse than `least`.
+
+    verdicts : of `judge`, by the names of the results.
+    """
+    worse = {
+        name: judged for name, judged in verdicts.items() if VERDICTS.index(judged["verdict"]) < VERDICTS.index(least)
+    }
+    if worse:
+        listed = " ".join(f"{name}: {judged['verdict']}, {judged['words']}" for name, judged in worse.items())
         raise InputError(
-            f"{where}: the verdict is {verdict['verdict']!r}, and trust.fail_below asks for {least!r} or better. "
-            f"{verdict['words'].capitalize()}"
+            f"trust.fail_below is {least!r}, and {len(worse)} of {len(verdicts)} results are worse. {listed}"
         )
 
 

@@ -25,7 +25,8 @@ def draw(result, *, style, genes=(), n_genes=4):
 
     They are its phase portrait as in the figure of that name, its velocity and its spliced abundance (Ms) on
     the embedding.  The colours of the velocity are symmetric about 0 and end at the 98th percentile of its size,
-    those of the abundance at its 98th percentile.  Raises InputError for a gene that is not in the result.
+    those of the abundance at its 98th percentile.  Raises InputError if none of `genes` is in
+    the result.
     """
     genes = chosen_genes(result, genes, n_genes)
     if not genes:

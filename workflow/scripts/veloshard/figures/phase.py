@@ -1,5 +1,6 @@
 """The plane of spliced and unspliced abundance: which genes are fitted best, their cells and their curves."""
 
+import logging
 import math
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from veloshard.errors import InputError, choices
 from veloshard.figures.embedding import ARROWS, draw_clusters
 from veloshard.figures.style import INK
 from veloshard.splicing import spliced_at, unspliced_at
+
+log = logging.getLogger(__name__)
 
 # the column of var that says how well a gene is fitted, and how to write it
 SCORES = {"fit_likelihood": "likelihood", "velocity_r2": "R²"}
@@ -45,11 +48,16 @@ class Dynamics(NamedTuple):
 
 
 def chosen_genes(result, genes, n_genes):
-    """`genes`, or the `n_genes` best where none are named; InputError for a gene that is not in the result."""
-    unknown = [gene for gene in genes if gene not in result.var.index]
-    if unknown:
-        raise InputError(f"no gene {unknown[0]!r} in the result ({choices(result.var.index, unknown[0])}).")
-    return list(genes) or best_genes(result.var, n_genes)
+    """Those of `genes` that the result has, or the `n_genes` best where none are named.
+
+    Datasets of one run differ in their genes.  InputError where the result has none of those named.
+    """
+    known = [gene for gene in genes if gene in result.var.index]
+    for gene in set(genes) - set(known):
+        log.warning("no gene %r in the result (%s).", gene, choices(result.var.index, gene, most=3))
+    if genes and not known:
+        raise InputError(f"no gene {genes[0]!r} in the result ({choices(result.var.index, genes[0])}).")
+    return known or best_genes(result.var, n_genes)
 
 
 def best_genes(var, n_genes):

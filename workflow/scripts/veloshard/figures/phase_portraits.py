@@ -9,8 +9,8 @@ def draw(result, *, style, genes=(), n_genes=8):
     """Draw a phase portrait of each of `genes`, or of the `n_genes` velocity genes that are fitted best.
 
     Points are cells at their first moments.  A dynamical fit adds its induction, its repression and the
-    ratio at steady state, a linear fit its line; a gene without a fit shows its cells only.  Raises
-    InputError for a gene that is not in the result.
+    ratio at steady state, a linear fit its line; a gene without a fit shows its cells only.  Raises InputError if
+    none of `genes` is in the result.
     """
     genes = chosen_genes(result, genes, n_genes)
     clusters = clusters_of(result, style)
