@@ -17,12 +17,39 @@ import numpy as np
 import pandas as pd
 from cellrank.estimators import GPCCA
 from cellrank.kernels import ConnectivityKernel, VelocityKernel
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
 
 log = logging.getLogger("compute_fates")
 
 # The decomposition that finds states is dense: 8 bytes for each pair of cells, several times over, and cubic time.
 MOST_CELLS_TO_SEARCH = 20_000
+
+
+class Estimator(GPCCA):
+    """CellRank's estimator, but for how its equation for the fates is solved.
+
+    CellRank 2.3.3 iterates, which does not get there where a walk hardly ever leaves some cells, and refuses what
+    rounding puts below zero.
+    """
+
+    def _compute_fate_probabilities(self, q, s, *, trans_indices, term_states, **_):
+        """Absorption probabilities (n_cells, n_fates): x = q x + s for cells on their way, 1 for those arrived.
+
+        q : CSR, steps among the cells `trans_indices`.   s : (len(trans_indices), n_fates), steps into each fate.
+        """
+        system = (sparse.identity(q.shape[0], format="csr") - q).tocsc()
+        # unpivoted, as such a matrix (an M-matrix) allows: then no step subtracts, and nothing falls below zero
+        factors = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
+        on_their_way = factors.solve(np.asarray(s))
+        total = on_their_way.sum(axis=1, keepdims=True)
+        # what rounding takes from cells that are hardly ever left it takes from all their fates alike
+        if not np.allclose(total, 1, atol=0.1):
+            raise ValueError(f"probabilities of a cell add up to {total.min():.3g}: the walk is stuck in some cells")
+        probabilities = pd.get_dummies(term_states).to_numpy(dtype=np.float64, copy=True)
+        probabilities[trans_indices] = on_their_way / total
+        return probabilities
 
 
 def main(*, result, fates, drivers, summary, **options):
@@ -58,7 +85,7 @@ def estimate_fates(cells, kernel, *, clusters="", root="", terminal_states=(), n
 
     Returns the estimator and a nest of plain values.  SystemExit, in words, where there are no two terminal states.
     """
-    estimator = GPCCA(kernel)
+    estimator = Estimator(kernel)
     if terminal_states:
         named = clusters_named(cells, clusters, terminal_states)
         estimator.set_terminal_states(named)
@@ -68,19 +95,18 @@ def estimate_fates(cells, kernel, *, clusters="", root="", terminal_states=(), n
     states["terminal_states"] = members(estimator.terminal_states)
     check_reach(cells, kernel, estimator.terminal_states)
     with said("CellRank could not solve for the fate probabilities."):
-        # one process, and SciPy's solver: PETSc is not in the environment
-        estimator.compute_fate_probabilities(use_petsc=False, n_jobs=1, show_progress_bar=False, tol=1e-10)
+        estimator.compute_fate_probabilities()
     return estimator, states
 
 
 def clusters_named(cells, clusters, names):
     """Names of the cells of each named cluster; SystemExit where one is not there."""
-    labels = cells.obs[clusters].astype(str)
+    labels = cells.obs[clusters].dropna().astype(str)
     missing = [name for name in map(str, names) if name not in set(labels)]
     if missing:
         found = ", ".join(sorted(set(labels)))
         sys.exit(f"no cluster {missing[0]!r} in column {clusters!r} (found: {found}). Correct terminal_states.")
-    return {str(name): list(cells.obs_names[labels == str(name)]) for name in names}
+    return {str(name): list(labels.index[labels == str(name)]) for name in names}
 
 
 def search_states(estimator, *, clusters, root, n_states):
@@ -98,6 +124,8 @@ def search_states(estimator, *, clusters, root, n_states):
     with said(f"CellRank found no states. {advice}"):
         estimator.compute_schur(min(max(20, n_states or 0), n_cells - 1))
         estimator.compute_macrostates(n_states, cluster_key=clusters or None)
+    if estimator.coarse_T is None:
+        sys.exit(f"by the eigenvalues of the walk there is a single state: fates need two. {advice}")
     stability = pd.Series(np.diag(estimator.coarse_T), index=estimator.coarse_T.index)
     initial = initial_states(estimator, clusters, root)
     # CellRank's own threshold of what is stable
@@ -106,7 +134,7 @@ def search_states(estimator, *, clusters, root, n_states):
         listed = ", ".join(f"{name} ({value:.2f})" for name, value in stability.items())
         sys.exit(
             f"of the states found, by stability {listed}, {len(terminal)} are stable (0.96 or more) and not where the "
-            f"process starts ({', '.join(initial)}): fates need two. {advice}"
+            f"process starts ({', '.join(initial) or 'in none'}): fates need two. {advice}"
         )
     estimator.set_terminal_states(terminal)
     return {
