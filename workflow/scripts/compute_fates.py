@@ -67,7 +67,7 @@ def main(*, result, fates, drivers, summary, **options):
 def walk(cells, velocity_weight):
     """CellRank's kernel: steps along the velocity, and to neighbours whichever way they lie.
 
-    cells : AnnData with layers Ms and velocity and the graph `connectivities`.   velocity_weight : in [0, 1], that of
+    cells : AnnData with layers Ms and velocity and the graph `connectivities`.   velocity_weight : in (0, 1), that of
     the steps along the velocity (Lange et al. 2022).
     """
     with said("CellRank could not make a random walk of the velocities."):
