@@ -18,6 +18,7 @@ include: "workflow/rules/common.smk"
 container: config["container"]
 
 
+include: "workflow/rules/environments.smk"
 include: "workflow/rules/options.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/ingest.smk"
@@ -27,6 +28,7 @@ include: "workflow/rules/fit.smk"
 include: "workflow/rules/graph.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/trust.smk"
+include: "workflow/rules/fates.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

@@ -109,7 +109,7 @@ def ingest_options(wildcards):
 
 def asked_options(wildcards):
     """Options of a dataset that name what must be in it."""
-    return chosen_options(wildcards, "clusters", "root", "expected", "embedding", "cells", "genes")
+    return chosen_options(wildcards, "clusters", "root", "terminal_states", "expected", "embedding", "cells", "genes")
 
 
 def prepare_options(wildcards):
@@ -239,6 +239,8 @@ def wanted_results():
     """All results of the run, for which nothing was asked beyond them."""
     place, every = "results/{dataset}/{method}", {"dataset": config["datasets"], "method": config["methods"]}
     names = ["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "roots.csv", "trust.json"]
+    names += ["fates.csv", "drivers.csv", "fates.json"] if config["fates"]["enabled"] else []
+    names += ["transitions.h5ad"] if config["transitions"] else []
     files = expand(f"{place}/{{file}}", file=names, **every)
     files += expand(f"{place}/differential_kinetics.csv", dataset=config["datasets"], method=dynamical_methods())
     return files + expand(
@@ -249,6 +251,17 @@ def wanted_results():
 def dynamical_methods():
     """Names of the methods whose curves are fitted to."""
     return [name for name, options in config["methods"].items() if options["method"] == "dynamical"]
+
+
+def cellrank_environment(wildcards):
+    """Environment that fates are computed in."""
+    return environment_of("cellrank", "fates (by CellRank)")
+
+
+def fate_options(wildcards):
+    """Options of the fates of a dataset, as JSON for a command line."""
+    options = {key: value for key, value in config["fates"].items() if key != "enabled"}
+    return json.dumps({**options, **chosen_options(wildcards, "clusters", "root", "terminal_states")}, sort_keys=True)
 
 
 def figure_options(wildcards):

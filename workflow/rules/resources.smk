@@ -262,6 +262,25 @@ def order_time(wildcards, input, attempt):
     return minutes(2e-6 * edges_of_graph(sizes["n_edges"]) + per_cell * (sizes["n_cells"] + 50 * 10_000), attempt)
 
 
+def seeks_states(wildcards):
+    """Whether the terminal states of a dataset are sought: by a dense decomposition of all pairs of cells."""
+    return "terminal_states" not in dataset_options(wildcards)
+
+
+def fate_memory(wildcards, input, attempt):
+    """Dense layers of the result, and a sparse decomposition of the walk or dense ones, ten times over."""
+    sizes = sizes_of(input)
+    pair = 80 if seeks_states(wildcards) else 3
+    return megabytes(60 * sizes["n_cells"] * sizes["n_genes"] + pair * sizes["n_cells"] ** 2, attempt)
+
+
+def fate_time(wildcards, input, attempt):
+    """Cosines to the neighbours, and the decomposition."""
+    sizes = sizes_of(input)
+    cubed = (5e-10 if seeks_states(wildcards) else 1e-12) * sizes["n_cells"] ** 3
+    return minutes(30 + 3e-6 * sizes["n_cells"] * sizes["n_genes"] + cubed, attempt)
+
+
 def shape_of_source(options):
     """Cells and genes of a dataset before any are left out, None where that cannot be told at a glance."""
     if "simulate" in options:

@@ -10,7 +10,18 @@ from veloshard.preprocess import COMPUTED_EMBEDDING
 log = logging.getLogger(__name__)
 
 
-def check_options(counts, *, dataset, clusters=None, root=None, expected=(), embedding=None, cells=None, genes=None):
+def check_options(
+    counts,
+    *,
+    dataset,
+    clusters=None,
+    root=None,
+    terminal_states=(),
+    expected=(),
+    embedding=None,
+    cells=None,
+    genes=None,
+):
     """Make sure that a dataset has all that its options name.
 
     Parameters
@@ -23,6 +34,8 @@ def check_options(counts, *, dataset, clusters=None, root=None, expected=(), emb
         Column of `obs` with the clusters.
     root : str or number, optional
         Cluster in which the process starts.
+    terminal_states : list of str or number, optional
+        Clusters in which the process ends.
     expected : list of pairs, optional
         Clusters from which and to which cells are known to go.
     embedding : str, optional
@@ -48,7 +61,8 @@ def check_options(counts, *, dataset, clusters=None, root=None, expected=(), emb
     if clusters is not None:
         labels = _checked_clusters(counts.obs, clusters, where=where, key=key)[kept]
         warnings += _unusual_clusters(labels, clusters)
-    for option, named in (("root", [root] if root is not None else []), ("expected", sum(expected, []))):
+    starts = [root] if root is not None else []
+    for option, named in (("root", starts), ("terminal_states", terminal_states), ("expected", sum(expected, []))):
         for label in named:
             _check_label(labels, label, option, where=where, key=key)
     if embedding is not None:
