@@ -74,6 +74,33 @@ def public(name, clusters, *, shuffled=False):
     return counts
 
 
+def two_chemistries(*, seed, spread=0.3):
+    """Unrelated clusters in two samples, in one of which each gene's spliced counts are seen by another factor."""
+    counts, rng = unrelated_clusters(900, n_clusters=3, seed=seed), np.random.default_rng(seed)
+    second = rng.random(counts.n_obs) < 0.5
+    factor = np.where(second[:, None], rng.lognormal(0, spread, counts.n_vars), 1.0)
+    counts.layers["spliced"] = sparse.csr_matrix(rng.poisson(counts.layers["spliced"].toarray() * factor))
+    counts.obs["sample"] = np.where(second, "one", "two")
+    return counts
+
+
+def gradient(*, seed, n_cells=1500, n_genes=300, depth=2000):
+    """Cells at rest along a course: every gene at the steady state of a rate that follows from the place."""
+    rng = np.random.default_rng(seed)
+    place = rng.random((n_cells, 1))
+    alpha = rng.lognormal(0, 1, n_genes) / (1 + np.exp(-rng.normal(0, 8, n_genes) * (place - rng.random(n_genes))))
+    beta, gamma = rng.lognormal(-0.5, 0.4, n_genes), rng.lognormal(-1.2, 0.4, n_genes)
+    layers = {"spliced": alpha / gamma, "unspliced": 0.6 * alpha / beta}
+    size = depth * rng.lognormal(0, 0.3, (n_cells, 1)) / sum(layers.values()).sum(axis=1).mean()
+    return anndata.AnnData(
+        obs=pd.DataFrame(
+            {"clusters": (5 * place[:, 0]).astype(int).astype(str)}, index=[f"c{i}" for i in range(n_cells)]
+        ),
+        var=pd.DataFrame(index=[f"g{i}" for i in range(n_genes)]),
+        layers={name: sparse.csr_matrix(rng.poisson(size * mean)) for name, mean in layers.items()},
+    )
+
+
 def datasets():
     """Names of the datasets at hand: whether something moves, a function that loads the counts, and their clusters."""
     found = {}
@@ -81,6 +108,9 @@ def datasets():
         found[name] = (True, lambda options=options: assemble.simulated_counts(**options), "clusters")
     for name, options in STILL.items():
         found[name] = (False, lambda options=options: unrelated_clusters(**options), "clusters")
+    for seed in (1, 2, 3):
+        found[f"two chemistries, {seed}"] = (False, lambda seed=seed: two_chemistries(seed=seed), "clusters")
+        found[f"gradient at rest, {seed}"] = (False, lambda seed=seed: gradient(seed=seed), "clusters")
     if not SHARED.exists():
         print(f"no {SHARED}: simulated data only")
         return found
@@ -124,6 +154,7 @@ def main():
                     "moves": moves,
                     "method": method,
                     "coherence": observed["coherence"],
+                    "within samples": found["samples"]["coherence"],
                     "confidence": observed["confidence"],
                     "likelihood": observed["likelihood"],
                     "permuted": permuted["likelihood"],

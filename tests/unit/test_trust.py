@@ -35,6 +35,7 @@ def test_what_is_usual_is_trusted():
         ({"velocity_genes": 5}, "do not trust"),
         ({"likelihood": 0.05}, "doubtful"),
         ({"likelihood": None}, "trust"),
+        ({"coherence": np.float64(0.05)}, "do not trust"),
     ],
 )
 def test_a_decisive_check_counts_more_than_another(changes, expected):

@@ -148,7 +148,7 @@ def _within_samples(sample, method, rng, sqrt_transform, random_state):
         add_neighbors(alone, n_neighbors=int(sample.uns["prepare"]["n_neighbors"]), random_state=random_state)
         # without velocity genes nothing moves
         weighted += size * (_scores(_run(alone, method), rng, sqrt_transform)["coherence"] or 0.0)
-    return {"samples": len(large), "coherence": weighted / sum(large.values())}
+    return {"samples": len(large), "coherence": _number(weighted / sum(large.values()))}
 
 
 def permuted_within(prepared, groups, rng):

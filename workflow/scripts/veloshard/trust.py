@@ -107,7 +107,7 @@ def judge(values, *, unspliced=(0.05, 0.5)):
             least, most = unspliced
         ends = [f"at least {least:g}" if least is not None else "", f"at most {most:g}" if most is not None else ""]
         if value is not None:
-            holds = (least is None or value >= least) and (most is None or value <= most)
+            holds = bool((least is None or value >= least) and (most is None or value <= most))
         usual = ", ".join(filter(None, ends))
         checks.append({"name": name, "value": value, "usual": usual, "holds": holds, "decisive": decisive})
         if holds is False or (decisive and holds is None):
