@@ -220,7 +220,12 @@ def test_the_line_of_a_linear_method_has_its_slope():
     assert any(slope == pytest.approx(0.6) for slope in drawn_slopes)
 
 
-def test_an_unknown_gene_is_refused_with_a_guess():
+def test_of_named_genes_those_are_drawn_that_a_dataset_has():
+    figure = drawn("phase_portraits", made_up(), genes=["GeneA", "of another dataset"])
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()] == ["GeneA"]
+
+
+def test_unknown_genes_alone_are_refused_with_a_guess():
     with pytest.raises(InputError, match="'GenA'.*did you mean 'GeneA'"):
         drawn("phase_portraits", made_up(), genes=["GenA"])
 

@@ -150,6 +150,17 @@ def test_direction_score_of_clusters_that_do_not_touch_is_nan():
     assert math.isnan(direction_score(np.ones((40, 2)), places, nearest(places, 5), labels, "a", "b"))
 
 
+def test_a_neighbor_without_a_place_does_not_count():
+    moments, velocity, distances = line()
+    places = np.column_stack([np.arange(80.0), np.zeros(80)])
+    places[40] = np.nan
+    arrows = project(walk(moments, velocity, distances), places)
+    assert np.isnan(arrows[40]).all()
+    assert np.isfinite(np.delete(arrows, 40, axis=0)).all()
+    labels = np.repeat(["early", "late"], 40)
+    assert direction_score(arrows, places, distances, labels, "early", "late") == pytest.approx(1)
+
+
 def test_zero_arrows_score_zero():
     places = embedded(40)
     labels = np.repeat(["a", "b"], 20)

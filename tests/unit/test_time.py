@@ -5,7 +5,14 @@ from cells import cloud, line, nearest, ring
 from scipy import sparse
 from scipy.stats import spearmanr
 from veloshard.graph import velocity_graph
-from veloshard.time import latent_time, root_scores, terminal_states, velocity_pseudotime
+from veloshard.time import (
+    latent_time,
+    order_cells,
+    root_scores,
+    root_sensitivity,
+    terminal_states,
+    velocity_pseudotime,
+)
 from veloshard.transition import transition_matrix
 
 
@@ -25,6 +32,42 @@ def clocks_of(times, n_genes=40, noise=0.0, seed=0):
     rng = np.random.default_rng(seed)
     pace = rng.uniform(5, 20, size=(n_genes, 1))
     return (pace * (times + noise * rng.uniform(size=(n_genes, len(times))))).astype(np.float32)
+
+
+# other roots
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_orders_from_other_roots_are_compared_with_the_chosen_one(fitted):
+    moments, velocity, distances = line(160)
+    graph = velocity_graph(moments, velocity, distances)
+    clocks = {"fit_t": clocks_of(np.linspace(0, 1, 160)), "likelihood": np.ones(40)} if fitted else {}
+    codes = np.repeat([0, 1, -1], [20, 120, 20])
+    orders = order_cells(graph, distances, distances, in_root_cluster=codes == 0, **clocks)
+    found = root_sensitivity(orders, graph, distances, names=["first", "middle"], codes=codes, **clocks)
+    assert list(found) == ["(detected)", "first", "middle"]
+    assert found["first"] == pytest.approx(1)
+    # the velocities lead away from the first cells: they are the detected roots
+    assert found["(detected)"] > 0.99
+
+
+def test_without_a_chosen_root_there_are_only_clusters_to_compare_with():
+    moments, velocity, distances = line(160)
+    graph = velocity_graph(moments, velocity, distances)
+    orders = order_cells(graph, distances, distances)
+    assert root_sensitivity(orders, graph, distances, names=[], codes=np.full(160, -1)) == {}
+
+
+def test_many_cells_are_compared_by_some_of_them(monkeypatch):
+    monkeypatch.setattr("veloshard.time._COMPARED", 100)
+    clocks = {"fit_t": clocks_of(np.linspace(0, 1, 300)), "likelihood": np.ones(40)}
+    moments, velocity, distances = line(300)
+    graph = velocity_graph(moments, velocity, distances)
+    orders = order_cells(graph, distances, distances, in_root_cluster=np.arange(300) < 30, **clocks)
+    found = root_sensitivity(
+        orders, graph, distances, names=["a"], codes=np.where(np.arange(300) < 30, 0, -1), **clocks
+    )
+    assert found["a"] > 0.99
 
 
 # terminal states
