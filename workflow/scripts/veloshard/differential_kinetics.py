@@ -17,6 +17,7 @@ from veloshard.methods.dynamical.assign import OFF, ON, assign_times
 from veloshard.methods.dynamical.gene import describe_gene, neighborhood_means
 from veloshard.methods.steady_state import steady_state_ratio
 from veloshard.moments import first_moments, neighborhood
+from veloshard.progress import reported
 from veloshard.splicing import spliced_at, unspliced_at
 
 # Genes whose moments are in memory at a time.
@@ -65,7 +66,8 @@ def differing_clusters(block, genes, codes, names, *, max_q=0.05):
     each cell, -1 for none.   names : (n_clusters,).
     """
     parts = []
-    for first in range(0, len(block.names), GENES_AT_A_TIME):
+    starts = range(0, len(block.names), GENES_AT_A_TIME)
+    for first in reported(starts, len(starts), "blocks of genes"):
         rows = slice(first, first + GENES_AT_A_TIME)
         parts.append(cluster_statistics(_rows(block, rows), {k: v[rows] for k, v in genes.items()}, codes, len(names)))
     statistic, p = (np.concatenate(values) for values in zip(*parts, strict=True))

@@ -14,6 +14,7 @@ from veloshard.methods.dynamical.gene import ALPHA, BETA, GAMMA, SCALING, SWITCH
 from veloshard.methods.dynamical.loss import signed_variance
 from veloshard.moments import first_moments
 from veloshard.neighbors import connectivity_weights
+from veloshard.progress import reported
 from veloshard.selection import cluster_codes
 from veloshard.splicing import spliced_at
 
@@ -83,7 +84,8 @@ def rank_genes(prepared_path, fit_path, *, clusters):
     likelihood = np.full(welch.shape[1:], np.nan) if dynamical else None
     block = store.load_block(prepared_path)[0] if dynamical else None
     at_once = max(_BLOCK // len(codes), 1)
-    for first in range(0, len(genes["name"]), at_once) if len(labels) else ():
+    starts = range(0, len(genes["name"]), at_once) if len(labels) else ()
+    for first in reported(starts, len(starts), "blocks of genes"):
         some = slice(first, first + at_once)
         velocity = store.load_fit_layer(fit_path, "velocity", genes=some)
         welch[:, :, some] = welch_test(velocity, codes, sharing)
