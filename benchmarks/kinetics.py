@@ -116,10 +116,9 @@ def main():
     for rate, fold in CHANGES:
         rows = pd.DataFrame([tried(seed, rate, fold) for seed in SEEDS])
         total = rows.iloc[:, :7].sum()
-        shares = [total[name] / total["unchanged"] for name in ("p < .01", "p < .05")]
+        shares = [f"{total[name] / total['unchanged']:.3f}" for name in ("p < .01", "p < .05")]
         print(
-            f"{rate or 'nothing'} x or / {fold:g}: unchanged {shares[0]:.4f}, {shares[1]:.3f} of {total['unchanged']:.0f};",
-            end=" ",
+            f"{rate or 'nothing'} x or / {fold:g}: unchanged {', '.join(shares)} of {total['unchanged']:.0f};", end=" "
         )
         print(*(f"{name} {total[name]:.0f}" for name in ("changed", "true", "others", "false")), sep=", ")
         for column in rows.columns[7:]:
