@@ -220,6 +220,11 @@ def test_the_line_of_a_linear_method_has_its_slope():
     assert any(slope == pytest.approx(0.6) for slope in drawn_slopes)
 
 
+def test_text_has_the_font_that_is_asked_for():
+    figure = figures.load("stream")(made_up(), style=STYLE._replace(font="DejaVu Serif"))
+    assert figure.axes[0].xaxis.label.get_family()[0] == "DejaVu Serif"
+
+
 def test_of_named_genes_those_are_drawn_that_a_dataset_has():
     figure = drawn("phase_portraits", made_up(), genes=["GeneA", "of another dataset"])
     assert [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()] == ["GeneA"]

@@ -278,7 +278,7 @@ def figure_options(wildcards):
 
 def figure_style(wildcards):
     """Look of all figures."""
-    return {key: config["figures"][key] for key in ("panel_size", "dpi", "font_size", "palette")}
+    return {key: config["figures"][key] for key in ("panel_size", "dpi", "font", "font_size", "palette")}
 
 
 def figure_code(wildcards):

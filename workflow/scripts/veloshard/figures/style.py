@@ -54,6 +54,8 @@ class Style(NamedTuple):
     """Dots per inch of PNG files and of rasterised layers."""
     font_size: float = 9.0
     """Points; titles are a little larger."""
+    font: str = "DejaVu Sans"
+    """Family, of those that the machine has."""
     palette: tuple = ()
     """Colours of the clusters in their order; empty: those of the data, or chosen by their number."""
 
@@ -80,6 +82,7 @@ def settings(style):
     """Return a context with matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
     font_size = style.font_size
     ours = {
+        "font.family": [style.font, "DejaVu Sans"],  # the latter comes with matplotlib
         "font.size": font_size,
         "axes.titlesize": font_size * 1.1,
         "figure.titlesize": font_size * 1.25,
