@@ -222,7 +222,16 @@ def test_the_line_of_a_linear_method_has_its_slope():
 
 def test_text_has_the_font_that_is_asked_for():
     figure = figures.load("stream")(made_up(), style=STYLE._replace(font="DejaVu Serif"))
-    assert figure.axes[0].xaxis.label.get_family()[0] == "DejaVu Serif"
+    assert figure.axes[0].xaxis.label.get_family() == ["DejaVu Serif"]
+
+
+def test_a_font_that_is_not_there_is_told_of_once_and_replaced(caplog):
+    for _ in range(2):
+        figure = figures.load("stream")(made_up(), style=STYLE._replace(font="No Such Font"))
+    assert figure.axes[0].xaxis.label.get_family() == ["DejaVu Sans"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "there is no font 'No Such Font' on this machine: DejaVu Sans instead"
+    ]
 
 
 def test_of_named_genes_those_are_drawn_that_a_dataset_has():

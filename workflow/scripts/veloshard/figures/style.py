@@ -1,6 +1,7 @@
 """What all figures share: sizes, fonts, colours of clusters, title and legend."""
 
 import functools
+import logging
 import math
 import textwrap
 from typing import NamedTuple
@@ -8,12 +9,15 @@ from typing import NamedTuple
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from veloshard.errors import InputError, choices
+
+log = logging.getLogger(__name__)
 
 INK = "#1A1A1A"
 # inches
@@ -78,11 +82,20 @@ class Clusters(NamedTuple):
         return np.vstack([self.colours, to_rgba_array(self.unknown)])[self.codes]
 
 
+@functools.cache
+def family(font):
+    """Return `font` where the machine has it, else that which comes with matplotlib, and say so once."""
+    if font in font_manager.get_font_names():
+        return font
+    log.warning("there is no font %r on this machine: %s instead", font, Style().font)
+    return Style().font
+
+
 def settings(style):
     """Return a context with matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
     font_size = style.font_size
     ours = {
-        "font.family": [style.font, "DejaVu Sans"],  # the latter comes with matplotlib
+        "font.family": family(style.font),
         "font.size": font_size,
         "axes.titlesize": font_size * 1.1,
         "figure.titlesize": font_size * 1.25,
