@@ -70,6 +70,19 @@ def test_many_cells_are_compared_by_some_of_them(monkeypatch):
     assert found["a"] > 0.99
 
 
+def test_a_root_that_is_not_among_the_compared_cells_is_found_beside_it(monkeypatch):
+    monkeypatch.setattr("veloshard.time._COMPARED", 100)
+    clocks = {"fit_t": clocks_of(np.linspace(0, 1, 300)), "likelihood": np.ones(40)}
+    moments, velocity, distances = line(300)
+    graph = velocity_graph(moments, velocity, distances)
+    # the best root is cell 151, and every third is compared
+    detected = np.where(abs(np.arange(300) - 151) < 10, 0.5, 0) + 0.5 * indicator(300, 151)
+    chosen = latent_time(clocks["fit_t"], clocks["likelihood"], detected, distances)
+    orders = {"detected_root_cells": detected, "root_cells": detected, "latent_time": chosen}
+    found = root_sensitivity(orders, graph, distances, names=[], codes=np.full(300, -1), **clocks)
+    assert found["(detected)"] > 0.8
+
+
 # terminal states
 
 

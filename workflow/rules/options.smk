@@ -226,7 +226,11 @@ def reported_options(wildcards):
     return {
         "dataset_name": wildcards.dataset,
         "method_name": wildcards.method,
-        "dataset": {key: value for key, value in dataset_options(wildcards).items() if key != "expected"},
+        "dataset": {
+            key: value
+            for key, value in dataset_options(wildcards).items()
+            if key not in ("expected", "terminal_states")
+        },
         "ingest": config["ingest"],
         "preprocess": config["preprocess"],
         "method": method_options(wildcards),

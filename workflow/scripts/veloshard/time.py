@@ -57,14 +57,16 @@ def root_sensitivity(orders, graph, connectivities, *, names, codes, fit_t=None,
     one, for the detected roots (`(detected)`); of the latent time where there is one, else of the pseudotime; NaN where
     one does not vary.  Of many cells every so many are compared, `_COMPARED` in all.
     """
-    detected = orders.get("detected_root_cells")
-    roots = {} if detected is None else {"(detected)": detected}
-    detected = orders["root_cells"] if detected is None else detected
-    roots |= {name: root_scores(detected, codes == k) for k, name in enumerate(names)}
     cells = np.arange(0, len(codes), math.ceil(len(codes) / _COMPARED))
+    # scaled among those that are compared: the best of all cells may not be one of them
+    detected = orders.get("detected_root_cells", orders["root_cells"])[cells]
+    members = {name: codes[cells] == k for k, name in enumerate(names)}
+    if "detected_root_cells" in orders:
+        members = {"(detected)": np.ones(len(cells), dtype=bool)} | members
+    roots = {name: root_scores(detected, chosen) for name, chosen in members.items() if chosen.any()}
     if len(roots) == 0:
         return {}
-    scores, around = np.array(list(roots.values()))[:, cells], _between(connectivities, cells)
+    scores, around = np.array(list(roots.values())), _between(connectivities, cells)
     if fit_t is None:
         chosen = orders["velocity_pseudotime"][cells]
         others = velocity_pseudotime(_between(graph, cells), scores, orders["end_points"][cells], around)
