@@ -45,6 +45,15 @@ def test_messages_go_to_the_log_and_warnings_to_the_console_too(job, capsys):
     assert capsys.readouterr().err == "fit_genes: two empty cells\n"
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_progress_is_told_on_a_terminal_and_not_in_the_log_of_a_cluster(job, capsys, monkeypatch, watched):
+    runtime.start(job)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    logging.getLogger("veloshard.progress").info("3 of 4 genes")
+    assert "INFO 3 of 4 genes" in written(job)
+    assert capsys.readouterr().err == ("fit_genes: 3 of 4 genes\n" if watched else "")
+
+
 def test_wrong_input_is_told_in_its_own_words(job, capsys):
     runtime.start(job)
     fail(InputError("dataset 'a': no layer 'spliced'"))

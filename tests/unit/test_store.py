@@ -225,3 +225,31 @@ def test_a_gene_shard_needs_no_anndata():
 def test_a_block_is_what_a_method_takes(prepared_path):
     block, _ = store.load_block(prepared_path, "1-of-2")
     contract.check(methods.run(block, method="steady_state"), len(block.names), 40)
+
+
+def test_counts_of_some_cells_come_in_the_order_asked_for_from_any_blocks(tmp_path, monkeypatch):
+    counts = made_up()
+    counts.write_h5ad(tmp_path / "counts.h5ad")
+    cells = counts.obs_names[[31, 2, 17, 3]]
+    whole = store.load_counts(tmp_path / "counts.h5ad", cells)
+    monkeypatch.setattr(store, "CELLS_AT_ONCE", 7)
+    for found in (whole, store.load_counts(tmp_path / "counts.h5ad", cells)):
+        assert found.obs_names.tolist() == cells.tolist()
+        assert found.obs["clusters"].tolist() == counts.obs.loc[cells, "clusters"].tolist()
+        for layer in ("spliced", "unspliced"):
+            np.testing.assert_array_equal(found.layers[layer].toarray(), counts[cells].layers[layer].toarray())
+
+
+def test_a_fit_keeps_all_rows_but_those_that_are_replaced_by_sound_ones(shards, prepared, tmp_path):
+    fit_path, refit_path = merge(tmp_path / "fit.h5", shards("1-of-1"), prepared), tmp_path / "refit.h5"
+    genes, before = store.load_fit_genes(fit_path), store.load_fit_layer(fit_path, "velocity")
+    chosen = np.isin(np.arange(len(before)), np.flatnonzero(genes["status"] == "ok")[:2])
+    columns = {name: values[chosen] for name, values in genes.items() if name not in ("name", "velocity_genes")}
+    columns["status"] = np.array(["ok", "not_fitted"])
+    new = contract.Fit(columns, {"velocity": np.full((2, before.shape[1]), 7, np.float32)})
+    select = lambda columns: np.arange(len(before)) == 0  # noqa: E731
+    store.save_replaced(refit_path, fit_path, new, genes=chosen, select=select)
+    after, replaced = store.load_fit_layer(refit_path, "velocity"), np.flatnonzero(chosen)[0]
+    assert (after[replaced] == 7).all()
+    np.testing.assert_array_equal(np.delete(after, replaced, axis=0), np.delete(before, replaced, axis=0))
+    assert np.flatnonzero(store.load_fit_genes(refit_path)["velocity_genes"]).tolist() == [0]

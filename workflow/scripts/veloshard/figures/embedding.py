@@ -151,6 +151,22 @@ def draw_arrows(axes, tails, vectors, *, typical_length, color):
     )
 
 
+def columns_map(result, style, columns, *, computed_by, percentiles=(0, 100)):
+    """Return a figure with a panel for each column of `obs`, its cells coloured by the column.
+
+    columns : labels by their names in `obs`.   percentiles : as of `draw_values`.   Raises InputError where one is
+    missing, which `computed_by` says how to have.
+    """
+    missing = [column for column in columns if column not in result.obs]
+    if missing:
+        raise InputError(f"obs lacks {' and '.join(missing)}: compute {computed_by} first.")
+    figure, panels = embedding_panels(result, style, n_panels=len(columns), beside=COLOURBAR_WIDTH)
+    for axes, (column, label) in zip(panels, columns.items(), strict=True):
+        values = np.asarray(result.obs[column])
+        draw_values(axes, positions_of(result), values, style=style, label=label, percentiles=percentiles)
+    return figure
+
+
 def draw_values(
     axes, positions, values, *, style, label, cmap="viridis", percentiles=(0, 100), symmetric=False, shrink=0.6
 ):

@@ -1,8 +1,6 @@
 """Cells of the embedding coloured by their time."""
 
-import numpy as np
-
-from veloshard.figures.embedding import COLOURBAR_WIDTH, draw_values, embedding_panels, positions_of
+from veloshard.figures.embedding import columns_map
 from veloshard.figures.style import set_title, styled, time_of
 
 
@@ -13,7 +11,6 @@ def draw(result, *, style):
     Raises InputError when `obs` has neither.
     """
     column, name = time_of(result)
-    figure, (axes,) = embedding_panels(result, style, beside=COLOURBAR_WIDTH)
-    draw_values(axes, positions_of(result), np.asarray(result.obs[column]), style=style, label=name)
+    figure = columns_map(result, style, {column: name}, computed_by="a time")
     set_title(figure, result, name)
     return figure

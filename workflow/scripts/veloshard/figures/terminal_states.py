@@ -1,9 +1,6 @@
 """Where the cells come from and where they go to."""
 
-import numpy as np
-
-from veloshard.errors import InputError
-from veloshard.figures.embedding import COLOURBAR_WIDTH, draw_values, embedding_panels, positions_of
+from veloshard.figures.embedding import columns_map
 from veloshard.figures.style import set_title, styled
 
 COLUMNS = {"root_cells": "Root cells", "end_points": "End points"}
@@ -15,11 +12,6 @@ def draw(result, *, style):
 
     Raises InputError when `obs` lacks one of them.
     """
-    missing = [column for column in COLUMNS if column not in result.obs]
-    if missing:
-        raise InputError(f"obs lacks {' and '.join(missing)}: compute the terminal states first.")
-    figure, panels = embedding_panels(result, style, n_panels=len(COLUMNS), beside=COLOURBAR_WIDTH)
-    for axes, (column, label) in zip(panels, COLUMNS.items(), strict=True):
-        draw_values(axes, positions_of(result), np.asarray(result.obs[column]), style=style, label=label)
+    figure = columns_map(result, style, COLUMNS, computed_by="the terminal states")
     set_title(figure, result, "Terminal states")
     return figure
