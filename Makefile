@@ -1,8 +1,6 @@
 # `make` sets up the pinned environment and runs the demo to its figures; `make help` lists the rest.
 
 PYTHON ?= python3
-# pyenv hides the versions that are not selected; where there is no pyenv the variable does nothing.
-PYTHON312 ?= env PYENV_VERSION=3.12 python3.12
 CORES ?= all
 # `make CONFIG=my.yaml`, `make report CONFIG=my.yaml`: another config than the demo's
 CONFIG ?= config/config.yaml
@@ -19,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME
 core := .venv/installed.lock
 scvelo := .envs/scvelo/installed.lock
 # CellRank wants Python 3.12; where there is none its tests say so and are skipped.
-cellrank := $(if $(shell $(PYTHON312) -c 'print("found")' 2>/dev/null),.envs/cellrank/installed.lock)
+cellrank := $(if $(shell env PYENV_VERSION=3.12 python3.12 -c 'print("found")' 2>/dev/null),.envs/cellrank/installed.lock)
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
@@ -73,8 +71,8 @@ format: $(core) ## bring Python and Snakemake code into form
 bench: $(core) ## measure time and memory
 	.venv/bin/python benchmarks/run.py
 
-lock: ## renew envs/*.lock after an edit of envs/*.yaml
-	PYTHON="$(PYTHON)" envs/lock.sh
+lock: ## renew envs/*.lock after an edit of envs/*.yaml; `make lock ENV=velovi`: of one
+	PYTHON="$(PYTHON)" envs/lock.sh $(ENV)
 
 clean: ## remove environments, caches and the demo's results; other results stay
 	rm -rf .venv .envs .compiled .pytest_cache .ruff_cache results/demo logs/demo
@@ -83,20 +81,9 @@ clean: ## remove environments, caches and the demo's results; other results stay
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-# $(call install,PYTHON,VERSION): this target's environment, with nothing left over from an older lock
-define install
-	@$(1) -c 'import sys; found = "%d.%d" % sys.version_info[:2]; found == "$(2)" or \
-	sys.exit("$(@D) needs Python $(2), but $(1) is " + found + "; try: make PYTHON=python$(2)")'
-	$(1) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --require-hashes --requirement $<
-	@cp $< $@
-endef
-
+# an environment holds what its lock says, and a copy of it
 .venv/installed.lock: envs/core.lock
-	$(call install,$(PYTHON),3.11)
+	PYTHON="$(PYTHON)" envs/install.sh core $(@D)
 
-.envs/scvelo/installed.lock: envs/scvelo.lock
-	$(call install,$(PYTHON),3.11)
-
-.envs/cellrank/installed.lock: envs/cellrank.lock
-	$(call install,$(PYTHON312),3.12)
+.envs/%/installed.lock: envs/%.lock
+	PYTHON="$(PYTHON)" envs/install.sh $* $(@D)

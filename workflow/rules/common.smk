@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import best_match
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 WORKFLOW = Path(workflow.current_basedir).parent  # that of this file: another's, who uses ours as a module, has its own
 SCHEMA = WORKFLOW / "schemas/config.schema.yaml"
+MODEL_SCHEMAS = WORKFLOW / "schemas/models"
 SAMPLES_SCHEMA = WORKFLOW / "schemas/samples.schema.yaml"
 SCRIPTS = WORKFLOW / "scripts"
 
@@ -91,15 +91,46 @@ def in_order(nest):
     return {key: in_order(nest[key]) for key in sorted(nest, key=str)} if isinstance(nest, dict) else nest
 
 
-def check_config(config):
-    """Raise WorkflowError that names the key, what is wrong with it and what was perhaps meant."""
+def load_models():
+    """Description of each of other people's models, by its name: what its file says."""
+    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted(MODEL_SCHEMAS.glob("*.yaml"))}
+
+
+def config_schema(models):
+    """Schema of the config: a model's options are what is known in its entry of `methods`."""
     with SCHEMA.open() as file:
         schema = yaml.safe_load(file)
+    entry = schema["properties"]["methods"]["additionalProperties"]
+    for name, model in models.items():
+        entry["properties"]["method"]["enum"].append(name)
+        entry["allOf"].append(
+            {
+                "if": {"properties": {"method": {"const": name}}},
+                "then": {"properties": {"method": {}, **model["properties"]}, "additionalProperties": False},
+            }
+        )
+    return schema
+
+
+def check_config(config, schema):
+    """Raise WorkflowError that names the key, what is wrong with it and what was perhaps meant."""
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is None:
         return
     key = ".".join(str(part) for part in error.absolute_path) or "top level"
     raise WorkflowError(f"Config, {key}: {explain(error)} (options are described in config/README.md)")
+
+
+def fill_in_defaults(config, schema):
+    """Set what a sound config leaves out, as jsonschema's documentation does it."""
+
+    def set_defaults(validator, properties, instance, schema):
+        for key, option in properties.items():
+            if "default" in option:
+                instance.setdefault(key, copy.deepcopy(option["default"]))
+        yield from Draft202012Validator.VALIDATORS["properties"](validator, properties, instance, schema)
+
+    validators.extend(Draft202012Validator, {"properties": set_defaults})(schema).validate(config)
 
 
 def explain(error):
@@ -127,12 +158,18 @@ def explain(error):
 
 # a config of its own: who uses this as a module has it read several times
 config = name_methods(add_samples(copy.deepcopy(config)))
-check_config(config)
-validate(config, SCHEMA)  # fills in the defaults
+models = load_models()
+check_config(config, config_schema(models))
+fill_in_defaults(config, config_schema(models))
 config = in_order(config)
 
 # jobs inherit it, those on other machines too: they read this file again
 os.environ.update(VELOSHARD_COMPILED=str(Path(config["compiled"]).absolute()))
+
+
+def one_of(names):
+    """Pattern of a wildcard that is one of some names, or of none at all."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:

@@ -257,6 +257,42 @@ def dynamical_methods():
     return [name for name, options in config["methods"].items() if options["method"] == "dynamical"]
 
 
+def gene_wise_methods():
+    """Names of the methods that fit each gene by itself, in shards."""
+    return [name for name in config["methods"] if name not in model_methods()]
+
+
+def model_methods():
+    """Names of the methods that are other people's models."""
+    return [name for name, options in config["methods"].items() if options["method"] in models]
+
+
+def model_of(wildcards):
+    """The model that a method runs."""
+    return method_options(wildcards)["method"]
+
+
+def model_options(wildcards):
+    """Options of a model, as JSON for a command line."""
+    options = {key: value for key, value in method_options(wildcards).items() if key != "method"}
+    return json.dumps(options, sort_keys=True)
+
+
+def model_code(wildcards):
+    """Hash of the program that runs a model."""
+    return code_of("run_model", f"models/{model_of(wildcards)}")
+
+
+def model_yaml(wildcards):
+    """What --sdm conda makes a model's environment of."""
+    return str(WORKFLOW.parent / f"envs/{model_of(wildcards)}.yaml")
+
+
+def model_environment(wildcards):
+    """Environment that a model runs in."""
+    return environment_of(model_of(wildcards), f"the method {wildcards.method} ({models[model_of(wildcards)]['title']})")
+
+
 def cellrank_environment(wildcards):
     """Environment that fates are computed in."""
     return environment_of("cellrank", "fates (by CellRank)")

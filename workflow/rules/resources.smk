@@ -281,6 +281,41 @@ def fate_time(wildcards, input, attempt):
     return minutes(30 + 3e-6 * sizes["n_cells"] * sizes["n_genes"] + cubed, attempt)
 
 
+def export_memory(wildcards, input, attempt):
+    """The prepared data, the counts as they were read, and moments of all cells."""
+    sizes = sizes_of(input)
+    return megabytes(80 * sizes["n_counts"] + 16 * sizes["n_cells"] * sizes["n_genes"] + 40 * sizes["n_edges"], attempt)
+
+
+def import_memory(wildcards, input, attempt):
+    """What the model returned, and the same in the order of the dataset's genes."""
+    sizes = sizes_of(input)
+    return megabytes(3 * Path(input.model).stat().st_size + 12 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def needs_of_model(wildcards, input):
+    """What a model says that it needs, and how many entries its matrices have."""
+    sizes = sizes_of(input)
+    return models[model_of(wildcards)]["resources"], sizes["n_cells"] * sizes["n_genes"]
+
+
+def model_memory(wildcards, input, attempt):
+    """What the model's libraries take, and its matrices."""
+    needs, entries = needs_of_model(wildcards, input)
+    return megabytes(1e6 * needs["megabytes"] + needs["bytes_per_entry"] * entries, attempt)
+
+
+def model_time(wildcards, input, attempt):
+    """That of one core without an accelerator."""
+    needs, entries = needs_of_model(wildcards, input)
+    return minutes(needs["seconds"] + needs["seconds_per_entry"] * entries, attempt)
+
+
+def model_threads(wildcards):
+    """What the model says: its results may depend on their number."""
+    return models[model_of(wildcards)]["resources"].get("threads", 1)
+
+
 def shape_of_source(options):
     """Cells and genes of a dataset before any are left out, None where that cannot be told at a glance."""
     if "simulate" in options:

@@ -4,10 +4,16 @@ from veloshard import assemble, ranking, runtime, store
 runtime.start(snakemake)
 files = snakemake.input
 genes = store.load_fit_genes(files.fit)
+of_cells, more_places = store.load_fit_cells(files.fit)
 result = assemble.velocity_result(
     anndata.read_h5ad(files.prepared),
     genes={column: values for column, values in genes.items() if column != "name"},
-    cells={**store.load_arrays(files.confidence), **store.load_arrays(files.time)},
+    cells={
+        **{f"model_{name}": values for name, values in of_cells.items()},
+        **store.load_arrays(files.confidence),
+        **store.load_arrays(files.time),
+    },
+    more_places=more_places,
     places=store.load_arrays(files.embedding),
     arrows=store.load_arrays(files.projection)["arrows"],
     cell_cycle=store.load_arrays(files.cell_cycle),

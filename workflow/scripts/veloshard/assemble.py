@@ -67,6 +67,7 @@ def velocity_result(
     graph,
     self_transition,
     places,
+    more_places,
     arrows,
     cell_cycle,
     kinetics,
@@ -81,6 +82,7 @@ def velocity_result(
     prepared : AnnData written by `store.save_prepared`; changed and returned.   genes, cells : columns to add.
     graph : signed CSR (n_cells, n_cells).   self_transition : (n_cells,).
     places : {key of `obsm`: (n_cells, n_dims)}, the embedding.   arrows : (n_cells, n_dims).
+    more_places : what else the method says of where cells are, in the form of `places`.
     cell_cycle : of `cell_cycle.score_cell_cycle`; scores that the user brought stay.
     kinetics : columns of the genes, p-values and mask of a `differential_kinetics.Tested`, or None.
     ranked : of `ranking.rank_genes`.   abstracted : fields of a `paga.AbstractedGraph`.
@@ -92,7 +94,7 @@ def velocity_result(
     basis = embedding.removeprefix("X_")
     prepared.var = prepared.var.assign(**genes)
     prepared.obs = prepared.obs.assign(velocity_self_transition=self_transition, **cells)
-    prepared.obsm.update({embedding: positions, f"velocity_{basis}": arrows})
+    prepared.obsm.update({**more_places, embedding: positions, f"velocity_{basis}": arrows})
     if cell_cycle and prepared.obs.columns.isdisjoint(cell_cycle):
         phase = pd.Categorical.from_codes(cell_cycle["phase"], PHASES)
         prepared.obs = prepared.obs.assign(**cell_cycle | {"phase": phase})

@@ -202,6 +202,29 @@ def merge_shards(path, shards, *, prepared, select):
     return genes
 
 
+def save_fit(path, fit, names, *, of_cells, places):
+    """Write the `contract.Fit` of a whole dataset, with the column `velocity_genes`, as `merge_shards` would.
+
+    names : (n_genes,).   of_cells : columns (n_cells,) by name.   places : (n_cells, n_dims) by key of
+    `obsm`.  Both are what `load_fit_cells` returns.
+    """
+    contract.check(fit, len(names), fit.layers["velocity"].shape[1])
+    with h5py.File(path, "w") as file:
+        _write_table(file.create_group("genes"), {"name": names, **fit.genes})
+        _write_table(file.create_group("layers"), fit.layers)
+        _write_table(file.create_group("cells"), of_cells)
+        _write_table(file.create_group("places"), places)
+
+
+def load_fit_cells(path):
+    """What a fit says of the cells: columns (n_cells,), and (n_cells, n_dims) by key of `obsm`; both may be empty."""
+    with h5py.File(path) as file:
+        return tuple(
+            {name: text(values) for name, values in file[group].items()} if group in file else {}
+            for group in ("cells", "places")
+        )
+
+
 def save_replaced(path, fit_path, fit, *, genes, select):
     """Write a merged fit with the rows of some genes replaced by those of a `contract.Fit` that are sound.
 
@@ -335,7 +358,7 @@ def save_arrays(path, arrays, **attributes):
             if sparse.issparse(values):
                 _write_sparse(file.create_group(name), values)
             else:
-                file.create_dataset(name, data=values)
+                _write_array(file, name, values)
 
 
 def load_arrays(path):
@@ -396,10 +419,14 @@ def _write_sparse(group, matrix):
 
 def _write_table(group, columns):
     for name, values in columns.items():
-        if values.dtype.kind in "UO":
-            group.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
-        else:
-            group.create_dataset(name, data=values)
+        _write_array(group, name, values)
+
+
+def _write_array(group, name, values):
+    if values.dtype.kind in "UO":
+        group.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
+    else:
+        group.create_dataset(name, data=values)
 
 
 def _load_table(path, group):

@@ -48,13 +48,23 @@ def select(genes, *, method, **options):
     """
     velocity_genes = load(method).velocity_genes
     chosen = velocity_genes(genes, **_accepted(velocity_genes, options))
+    advice = "Lower the method's bounds (min_r2, min_ratio), or check how introns were counted."
+    return require_some(chosen, genes, method=method, advice=advice)
+
+
+def require_some(chosen, genes, *, method, advice):
+    """The velocity genes as they were chosen, bool (n_genes,); how many, and of the others why not, is logged.
+
+    genes : columns `status` and `reason`.   advice : what to do where they are fewer than `MIN_VELOCITY_GENES`, which
+    raises InputError.
+    """
     fitted = genes["status"] == "ok"
     failures = "; ".join(f"{number} {reason}" for reason, number in Counter(genes["reason"][~fitted]).most_common())
     summary = f"fitted {fitted.sum()} of {len(fitted)} genes{f' ({failures})' if failures else ''}"
     if np.sum(chosen) < MIN_VELOCITY_GENES:
         raise InputError(
             f"{method}: {np.sum(chosen)} genes can enter the velocity graph, at least {MIN_VELOCITY_GENES} are "
-            f"needed; {summary}. Lower the method's bounds (min_r2, min_ratio), or check how introns were counted."
+            f"needed; {summary}. {advice}"
         )
     log.info("%s; %d enter the velocity graph", summary, np.sum(chosen))
     return chosen

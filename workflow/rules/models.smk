@@ -1,0 +1,85 @@
+"""Other people's models: each a program in an environment of its own, between a file that we write and one that we read."""
+
+
+rule export_cells:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        embedding="results/{dataset}/embedding.h5",
+    output:
+        temp("results/{dataset}/cells.h5"),
+    log:
+        "logs/{dataset}/export_cells.log",
+    benchmark:
+        "results/benchmarks/{dataset}/export_cells.jsonl"
+    params:
+        code=code_of("export_cells"),
+        clusters=clusters_of,
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=export_memory,
+        runtime=layers_time,
+    script:
+        "../scripts/export_cells.py"
+
+
+rule run_model:
+    input:
+        cells="results/{dataset}/cells.h5",
+        sizes="results/{dataset}/sizes.json",
+        environment=model_environment,
+    output:
+        result="results/{dataset}/{method}/model.h5",
+        samples="results/{dataset}/{method}/samples.h5",
+        folder=directory("results/{dataset}/{method}/model"),
+    log:
+        "logs/{dataset}/{method}/run_model.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/run_model.jsonl"
+    wildcard_constraints:
+        method=one_of(model_methods()),
+    params:
+        code=model_code,
+        command=command_for("../scripts/run_model.py"),
+        model=model_of,
+        options=model_options,
+    conda:
+        model_yaml
+    container:
+        None
+    threads: model_threads
+    resources:
+        mem_mb=model_memory,
+        runtime=model_time,
+    shell:
+        "{params.command} --model {params.model} --cells {input.cells:q} --options {params.options:q}"
+        " --result {output.result:q} --samples {output.samples:q} --folder {output.folder:q} > {log:q} 2>&1"
+        " || {{ tail -n 1 {log:q} >&2; exit 1; }}"
+
+
+rule import_model:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        model="results/{dataset}/{method}/model.h5",
+    output:
+        "results/{dataset}/{method}/fit.h5",
+    log:
+        "logs/{dataset}/{method}/import_model.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/import_model.jsonl"
+    wildcard_constraints:
+        method=one_of(model_methods()),
+    params:
+        code=code_of("import_model"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=import_memory,
+        runtime=layers_time,
+    script:
+        "../scripts/import_model.py"

@@ -1,0 +1,12 @@
+from veloshard import exchange, methods, runtime, store
+
+runtime.start(snakemake)
+prepared = store.load_prepared(snakemake.input.prepared)
+modelled = exchange.load_modelled(snakemake.input.model)
+fit = exchange.as_fit(modelled, cells=prepared.cells, genes=prepared.genes)
+methods.require_some(
+    fit.genes["velocity_genes"], fit.genes, method=snakemake.wildcards.method, advice="The model's log says more."
+)
+store.save_fit(
+    snakemake.output[0], fit, prepared.genes, of_cells=modelled.of_cells, places=modelled.places
+)
