@@ -26,6 +26,6 @@ result = assemble.velocity_result(
     **store.load_arrays(files.graph),
 )
 result.write_h5ad(snakemake.output.result)
-assemble.add_layers(snakemake.output.result, files.prepared, files.fit)
+store.add_layers(snakemake.output.result, files.prepared, files.fit)
 result.var.to_csv(snakemake.output.genes, index_label="gene")
 result.obs.to_csv(snakemake.output.cells, index_label="cell")

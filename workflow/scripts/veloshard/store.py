@@ -21,6 +21,7 @@ from veloshard.errors import InputError
 from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 
+GENES_AT_A_TIME = 64  # that are read, transposed and written together
 CELLS_AT_ONCE = 1 << 14  # rows of a neighbour graph that are read together: some 10 MB
 
 
@@ -322,6 +323,33 @@ def fit_layer_names(path):
     """Names of the layers of a merged fit."""
     with h5py.File(path) as file:
         return list(file["layers"])
+
+
+def add_layers(path, prepared_path, fit_path, *, names=None, missing=np.nan):
+    """Append dense layers of a result to an AnnData file of its cells and genes: Ms, Mu and those of the fit.
+
+    names : {name in the file: Ms, Mu or a layer of the fit}, by default all by their own names.   missing : what genes
+    without a fit have.   All are float32 (n_cells, n_genes).  Genes are moved in blocks: no whole layer is ever in
+    memory.
+    """
+    block, _ = load_block(prepared_path)
+    names = names or {name: name for name in ("Ms", "Mu", *fit_layer_names(fit_path))}
+    with h5py.File(path, "r+") as file:
+        n_cells, n_genes = len(block.around.indptr) - 1, len(block.names)
+        chunks = (min(n_cells, 4096), min(n_genes, GENES_AT_A_TIME))
+        for name in names:
+            layer = file["layers"].create_dataset(name, (n_cells, n_genes), "f4", chunks=chunks)
+            layer.attrs["encoding-type"], layer.attrs["encoding-version"] = "array", "0.2.0"
+        for first in range(0, n_genes, GENES_AT_A_TIME):
+            genes = slice(first, min(first + GENES_AT_A_TIME, n_genes))
+            for name, ours in names.items():
+                if ours in ("Ms", "Mu"):
+                    counts = block.spliced if ours == "Ms" else block.unspliced
+                    values = first_moments(counts[:, genes], block.around)
+                else:
+                    values = load_fit_layer(fit_path, ours, genes=genes)
+                    values[np.isnan(values)] = missing
+                file["layers"][name][:, genes] = values.T
 
 
 class Result(NamedTuple):
