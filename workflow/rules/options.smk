@@ -76,13 +76,15 @@ def files_below(path):
 
 
 def content_of_source(wildcards):
-    """Hash of the files that a dataset is read from, '' where a rule of ours makes it.
-
-    It is computed anew only where size or time of a file are others than when it was computed last.
-    """
+    """Hash of the files that a dataset is read from, '' where a rule of ours makes it."""
     if "simulate" in dataset_options(wildcards):
         return ""
-    files, record = files_of_source(wildcards), Path(f".snakemake/sources/{wildcards.dataset}.json")
+    return content_of(files_of_source(wildcards), wildcards.dataset)
+
+
+def content_of(files, name):
+    """Hash of some files, computed anew only where size or time of one are others than they were last under this name."""
+    record = Path(f".snakemake/sources/{name}.json")
     seen = [[file, Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]
     if record.exists():
         known = json.loads(record.read_text())
@@ -236,6 +238,7 @@ def reported_options(wildcards):
         "method": method_options(wildcards),
         "variance_stabilization": config["graph"]["variance_stabilization"],
         **({"kinetics": config["kinetics"]} if has_kinetics(wildcards) else {}),
+        **({"external_sha256": external_content(wildcards)} if wildcards.method in external_methods() else {}),
     }
 
 
@@ -259,12 +262,39 @@ def dynamical_methods():
 
 def gene_wise_methods():
     """Names of the methods that fit each gene by itself, in shards."""
-    return [name for name in config["methods"] if name not in model_methods()]
+    return [name for name in config["methods"] if name not in (*model_methods(), *external_methods())]
 
 
 def model_methods():
     """Names of the methods that are other people's models."""
     return [name for name, options in config["methods"].items() if options["method"] in models]
+
+
+def external_methods():
+    """Names of the methods whose velocities were made elsewhere."""
+    return [name for name, options in config["methods"].items() if options["method"] == "external"]
+
+
+def external_source(wildcards):
+    """File with a dataset's velocities that were made elsewhere; WorkflowError if it is not there."""
+    path = method_options(wildcards)["source"].replace("{dataset}", wildcards.dataset)
+    if not Path(path).is_file():
+        raise WorkflowError(
+            f"method {wildcards.method!r}, dataset {wildcards.dataset!r}: there is no file {path!r} (seen from "
+            f"{Path.cwd()}). Set methods.{wildcards.method}.source."
+        )
+    # as for the counts, what counts is the content
+    return ancient(path)
+
+
+def external_content(wildcards):
+    """Hash of the file with a dataset's velocities that were made elsewhere."""
+    return content_of([str(external_source(wildcards))], f"{wildcards.dataset}/{wildcards.method}")
+
+
+def external_options(wildcards):
+    """Options by which velocities that were made elsewhere are read."""
+    return {key: value for key, value in method_options(wildcards).items() if key not in ("method", "source")}
 
 
 def model_of(wildcards):

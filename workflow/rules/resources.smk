@@ -288,9 +288,21 @@ def export_memory(wildcards, input, attempt):
 
 
 def import_memory(wildcards, input, attempt):
-    """What the model returned, and the same in the order of the dataset's genes."""
+    """What the model returned, the same in the order of the dataset's genes, and moments of all cells."""
     sizes = sizes_of(input)
-    return megabytes(3 * Path(input.model).stat().st_size + 12 * sizes["n_cells"] * sizes["n_genes"], attempt)
+    return megabytes(3 * Path(input.model).stat().st_size + 28 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def external_memory(wildcards, input, attempt):
+    """A file that may be compressed, what is taken of it, and moments of all cells."""
+    sizes, size = sizes_of(input), Path(input.source).stat().st_size
+    return megabytes(12 * size + 40 * sizes["n_cells"] * sizes["n_genes"] + 24 * sizes["n_counts"], attempt)
+
+
+def external_time(wildcards, input, attempt):
+    """Reading a table of text, and moments of all cells."""
+    sizes = sizes_of(input)
+    return minutes(Path(input.source).stat().st_size / 2e6 + 1e-6 * sizes["n_cells"] * sizes["n_genes"], attempt)
 
 
 def needs_of_model(wildcards, input):

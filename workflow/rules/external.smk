@@ -1,0 +1,28 @@
+"""Velocities that were made elsewhere, taken in."""
+
+
+rule import_velocity:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        source=external_source,
+    output:
+        "results/{dataset}/{method}/fit.h5",
+    log:
+        "logs/{dataset}/{method}/import_velocity.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/import_velocity.jsonl"
+    params:
+        code=code_of("import_velocity"),
+        content=external_content,
+        options=external_options,
+    wildcard_constraints:
+        method=one_of(external_methods()),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=external_memory,
+        runtime=external_time,
+    script:
+        "../scripts/import_velocity.py"
