@@ -16,6 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 # The copy of the lock inside an environment says what it holds: it is made anew when the lock changes.
 core := .venv/installed.lock
 scvelo := .envs/scvelo/installed.lock
+dynamo := .envs/dynamo/installed.lock
 # CellRank wants Python 3.12; where there is none its tests say so and are skipped.
 cellrank := $(if $(shell env PYENV_VERSION=3.12 python3.12 -c 'print("found")' 2>/dev/null),.envs/cellrank/installed.lock)
 
@@ -36,10 +37,10 @@ image: ## build the container image veloshard with podman or docker
 test: $(core) ## set up and run the fast tests
 	.venv/bin/pytest
 
-test-all: $(core) $(scvelo) $(cellrank) ## run every test, slow ones and other people's programs too
+test-all: $(core) $(scvelo) $(dynamo) $(cellrank) ## run every test, slow ones and other people's programs too
 	.venv/bin/pytest -m ""
 
-test-peers: $(core) $(scvelo) $(cellrank) ## open our results in scVelo and CellRank
+test-peers: $(core) $(scvelo) $(dynamo) $(cellrank) ## open our results in scVelo, Dynamo and CellRank
 	.venv/bin/pytest -m peers
 
 test-cluster: $(core) ## run the workflow on a Slurm that is started for it (root, Debian)

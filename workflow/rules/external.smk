@@ -1,4 +1,4 @@
-"""Velocities that were made elsewhere, taken in."""
+"""Velocities that were made elsewhere, taken in; and ours in the form in which Dynamo takes such."""
 
 
 rule import_velocity:
@@ -26,3 +26,27 @@ rule import_velocity:
         runtime=external_time,
     script:
         "../scripts/import_velocity.py"
+
+
+rule export_dynamo:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        embedding="results/{dataset}/embedding.h5",
+        fit=fit_of,
+    output:
+        "results/{dataset}/{method}/dynamo.h5ad",
+    log:
+        "logs/{dataset}/{method}/export_dynamo.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/export_dynamo.jsonl"
+    params:
+        code=code_of("export_dynamo"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=dynamo_memory,
+        runtime=layers_time,
+    script:
+        "../scripts/export_dynamo.py"

@@ -248,6 +248,7 @@ def wanted_results():
     names = ["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "roots.csv", "trust.json"]
     names += ["fates.csv", "drivers.csv", "fates.json"] if config["fates"]["enabled"] else []
     names += ["transitions.h5ad"] if config["transitions"] else []
+    names += ["dynamo.h5ad"] if config["dynamo"] else []
     files = expand(f"{place}/{{file}}", file=names, **every)
     files += expand(f"{place}/differential_kinetics.csv", dataset=config["datasets"], method=dynamical_methods())
     return files + expand(

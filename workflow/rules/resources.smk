@@ -305,6 +305,12 @@ def external_time(wildcards, input, attempt):
     return minutes(Path(input.source).stat().st_size / 2e6 + 1e-6 * sizes["n_cells"] * sizes["n_genes"], attempt)
 
 
+def dynamo_memory(wildcards, input, attempt):
+    """The prepared data twice, and a block of genes at a time."""
+    sizes = sizes_of(input)
+    return megabytes(48 * sizes["n_counts"] + 40 * sizes["n_edges"] + 1000 * sizes["n_cells"], attempt)
+
+
 def needs_of_model(wildcards, input):
     """What a model says that it needs, and how many entries its matrices have."""
     sizes = sizes_of(input)
