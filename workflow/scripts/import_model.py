@@ -7,6 +7,4 @@ fit = exchange.as_fit(modelled, cells=prepared.cells, genes=prepared.genes)
 methods.require_some(
     fit.genes["velocity_genes"], fit.genes, method=snakemake.wildcards.method, advice="The model's log says more."
 )
-store.save_fit(
-    snakemake.output[0], fit, prepared.genes, of_cells=modelled.of_cells, places=modelled.places
-)
+store.save_fit(snakemake.output[0], fit, prepared.genes, of_cells=modelled.of_cells, places=modelled.places)

@@ -3,6 +3,7 @@
 Plain HDF5 that every version of h5py reads: no file of AnnData's, whose format changes with its version.
 """
 
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import h5py
@@ -74,6 +75,29 @@ def load_modelled(path):
             of_cells={name: store.text(column) for name, column in file["obs"].items()},
             places={name: places[()] for name, places in file["obsm"].items()},
         )
+
+
+class Samples:
+    """Posterior samples of the velocity in a file, a sequence of float32 (n_cells, n_genes) of some of its genes."""
+
+    def __init__(self, stored, columns):
+        self._stored, self._columns = stored, columns
+
+    def __len__(self):
+        return len(self._stored)
+
+    def __getitem__(self, number):
+        if number >= len(self):
+            raise IndexError(number)
+        return np.ascontiguousarray(self._stored[number][:, self._columns])
+
+
+@contextmanager
+def open_samples(path, genes):
+    """`Samples` that `run_model` wrote, for as long as the file is open.   genes : names of those wanted, all there."""
+    with h5py.File(path) as file:
+        column = {name: number for number, name in enumerate(store.text(file["genes"]))}
+        yield Samples(file["velocity"], np.array([column[name] for name in genes]))
 
 
 def as_fit(modelled, *, cells, genes):
