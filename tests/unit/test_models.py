@@ -1,6 +1,7 @@
 """Each of other people's models is whole: its program, description and environment say the same."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_a_model_is_three_files_and_a_lock(model):
 
 
 def test_no_file_is_left_of_a_model_that_is_gone():
-    assert MODELS == sorted(path.stem for path in (ROOT / "workflow/schemas/models").glob("*.yaml"))
+    described = {path.stem for path in (ROOT / "workflow/schemas/models").glob("*.yaml")}
+    assert described == set(MODELS)
 
 
 def test_its_description_has_the_options_of_its_program_and_their_defaults(model, description):
@@ -66,8 +68,4 @@ def test_its_defaults_and_its_smoke_options_are_allowed(description):
 
 def test_it_imports_nothing_of_the_library(model):
     program = (ROOT / f"workflow/scripts/models/{model}.py").read_text()
-    names = {
-        alias.name for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Import) for alias in node.names
-    }
-    names |= {node.module or "" for node in ast.walk(ast.parse(program)) if isinstance(node, ast.ImportFrom)}
-    assert not [name for name in names if name.split(".")[0] == "veloshard"]
+    assert not re.search(r"^\s*(import|from) veloshard", program, flags=re.MULTILINE)

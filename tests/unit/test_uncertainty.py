@@ -8,7 +8,7 @@ from veloshard.uncertainty import rayleigh, score_samples
 
 
 def scored(samples, moments, distances, embedding, **options):
-    return score_samples(samples, moments, distances, embedding, **options)
+    return score_samples(samples.__getitem__, len(samples), moments, distances, embedding, **options)
 
 
 def places(moments):

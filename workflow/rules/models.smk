@@ -39,13 +39,13 @@ rule run_model:
         "logs/{dataset}/{method}/run_model.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/run_model.jsonl"
-    wildcard_constraints:
-        method=one_of(model_methods()),
     params:
         code=model_code,
         command=command_for("../scripts/run_model.py"),
         model=model_of,
         options=model_options,
+    wildcard_constraints:
+        method=one_of(model_methods()),
     conda:
         model_yaml
     container:
@@ -71,10 +71,10 @@ rule import_model:
         "logs/{dataset}/{method}/import_model.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/import_model.jsonl"
-    wildcard_constraints:
-        method=one_of(model_methods()),
     params:
         code=code_of("import_model"),
+    wildcard_constraints:
+        method=one_of(model_methods()),
     conda:
         "../../envs/core.yaml"
     threads: 1

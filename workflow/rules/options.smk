@@ -317,7 +317,9 @@ def model_yaml(wildcards):
 
 def model_environment(wildcards):
     """Environment that a model runs in."""
-    return environment_of(model_of(wildcards), f"the method {wildcards.method} ({models[model_of(wildcards)]['title']})")
+    return environment_of(
+        model_of(wildcards), f"the method {wildcards.method} ({models[model_of(wildcards)]['title']})"
+    )
 
 
 def cellrank_environment(wildcards):

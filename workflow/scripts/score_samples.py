@@ -4,9 +4,10 @@ runtime.start(snakemake)
 files = snakemake.input
 genes = store.load_fit_genes(files.fit)
 (embedding,) = store.load_arrays(files.embedding).values()
-with exchange.open_samples(files.samples, genes["name"][genes["velocity_genes"]]) as samples:
+with exchange.open_samples(files.samples, genes["name"][genes["velocity_genes"]]) as (sample, n_samples):
     scores = uncertainty.score_samples(
-        samples,
+        sample,
+        n_samples,
         store.load_moments(files.prepared, genes["velocity_genes"]),
         store.load_prepared(files.prepared).distances,
         embedding[:, :2],

@@ -39,27 +39,31 @@ class Uncertainty(NamedTuple):
     rayleigh_q: np.ndarray
 
 
-def score_samples(samples, moments, distances, embedding, *, sqrt_transform=False, cells_at_once=CELLS_AT_ONCE):
+def score_samples(
+    sample, n_samples, moments, distances, embedding, *, sqrt_transform=False, cells_at_once=CELLS_AT_ONCE
+):
     """`Uncertainty` of the velocities of all cells.
 
-    samples : sequence of float32 (n_cells, n_genes), read twice, no NaN.   moments : float32 (n_cells, n_genes).
-    distances : CSR (n_cells, n_cells).   embedding : (n_cells, 2).   sqrt_transform : as for the velocity graph.
+    sample : function that returns one of the `n_samples` by its number, float32 (n_cells, n_genes), no NaN.
+    moments : float32 (n_cells, n_genes).   distances : CSR (n_cells, n_cells).   embedding : (n_cells, 2).
+    sqrt_transform : as for the velocity graph.
     cells_at_once : of this the memory depends, and nothing else.
     NaN for cells without a place, and in `angle` for those whose samples cancel; a cell without an arrow in one sample
     counts as without a direction there.  Raises ValueError of fewer than two samples.
     """
-    if len(samples) < 2:
-        raise ValueError(f"{len(samples)} samples of the velocity say nothing of its uncertainty")
-    mean = _centred(sum(sample.astype(np.float64) for sample in samples) / len(samples))
+    if n_samples < 2:
+        raise ValueError(f"{n_samples} samples of the velocity say nothing of its uncertainty")
+    mean = _centred(sum(sample(number).astype(np.float64) for number in range(n_samples)) / n_samples)
     lengths, cosines = _Moments(len(moments)), _Moments(len(moments))
     directions = np.zeros(len(moments), dtype=np.complex128)
-    for sample in samples:
-        lengths.add(np.linalg.norm(sample.astype(np.float64), axis=1))
-        cosines.add(_cosine(_centred(sample), mean))
-        arrows = _arrows(sample, moments, distances, embedding, sqrt_transform, cells_at_once)
+    for number in range(n_samples):
+        velocity = sample(number)
+        lengths.add(np.linalg.norm(velocity.astype(np.float64), axis=1))
+        cosines.add(_cosine(_centred(velocity), mean))
+        arrows = _arrows(velocity, moments, distances, embedding, sqrt_transform, cells_at_once)
         directions += _unit(arrows[:, 0] + 1j * arrows[:, 1])
-    resultant = np.abs(directions) / len(samples)
-    p_value = rayleigh(resultant, len(samples))
+    resultant = np.abs(directions) / n_samples
+    p_value = rayleigh(resultant, n_samples)
     q_value = np.full_like(p_value, np.nan)
     known = np.isfinite(p_value)
     q_value[known] = stats.false_discovery_control(p_value[known])
