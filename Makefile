@@ -5,6 +5,8 @@ CORES ?= all
 # `make CONFIG=my.yaml`, `make report CONFIG=my.yaml`: another config than the demo's
 CONFIG ?= config/config.yaml
 REPORT ?= results/report.html
+# of other people's models, those whose environments `make test-methods` installs and tests
+MODELS ?= $(notdir $(basename $(wildcard workflow/schemas/models/*.yaml)))
 snakemake = .venv/bin/snakemake --cores $(CORES) --keep-going --configfile $(CONFIG)
 
 # Nothing of the user's own Python may shadow what is pinned.
@@ -22,7 +24,7 @@ cellrank := $(if $(shell env PYENV_VERSION=3.12 python3.12 -c 'print("found")' 2
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo report image test test-all test-peers test-cluster test-report test-deployment lint format lock bench clean help
+.PHONY: demo report image test test-all test-peers test-methods test-cluster test-report test-deployment lint format lock bench clean help
 
 demo: $(core) ## set up and run the demo (the default)
 	$(snakemake)
@@ -42,6 +44,9 @@ test-all: $(core) $(scvelo) $(dynamo) $(cellrank) ## run every test, slow ones a
 
 test-peers: $(core) $(scvelo) $(dynamo) $(cellrank) ## open our results in scVelo, Dynamo and CellRank
 	.venv/bin/pytest -m peers
+
+test-methods: $(core) $(MODELS:%=.envs/%/installed.lock) ## run other people's models; `make test-methods MODELS=velovi`: those only
+	.venv/bin/pytest -m methods
 
 test-cluster: $(core) ## run the workflow on a Slurm that is started for it (root, Debian)
 	@command -v slurmctld >/dev/null || PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null || \

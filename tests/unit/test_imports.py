@@ -11,7 +11,8 @@ LIBRARY = ROOT / "workflow/scripts/veloshard"
 # the rooms that know AnnData, tables and files
 FILES = {
     "store", "readers", "samples", "annotations", "ingest", "options", "preprocess", "quality", "selection", "assemble",
-    "figures", "pages", "tables", "provenance", "controls", "ranking", "cell_cycle", "exchange", "external", "dynamo",
+    "figures", "pages", "tables", "provenance", "controls", "ranking", "cell_cycle",
+    "exchange", "external", "dynamo",
 }  # fmt: skip
 # what any room may use
 COMMON = {"errors"}

@@ -165,7 +165,12 @@ def has_kinetics(wildcards):
 
 
 def compiled_fit(wildcards):
-    """What says that this method's code is compiled: named by the code and the options that choose among it."""
+    """What says that this method's code is compiled: named by the code and the options that choose among it.
+
+    Nothing for methods that are not gene-wise.
+    """
+    if wildcards.method not in gene_wise_methods():
+        return []
     chosen = json.dumps([fit_code(wildcards), method_options(wildcards)], sort_keys=True)
     key = hashlib.sha256(chosen.encode()).hexdigest()[:8]
     return f"results/compiled/fit/{wildcards.method}.{key}.txt"
@@ -219,8 +224,24 @@ def expected_of(wildcards):
 
 def controls_code(wildcards):
     """Hash of the code that fits by this method and by those that it is compared with."""
-    names = {"steady_state", "stochastic", "dynamical", method_options(wildcards)["method"]}
+    names = {"steady_state", "stochastic", "dynamical"}
     return code_of("run_controls", *(f"veloshard/methods/{name}" for name in sorted(names)))
+
+
+def fit_to_control(wildcards):
+    """The fit whose controls are run: nothing for gene-wise methods, which are run again on the controls' cells."""
+    return [] if wildcards.method in gene_wise_methods() else fit_of(wildcards)
+
+
+def modelled_controls(wildcards):
+    """What a model made of the controls that the config asks for; nothing for other methods."""
+    place = f"results/{wildcards.dataset}/{wildcards.method}/controls"
+    return [f"{place}/{control}.h5" for control in controls_of_model(wildcards)]
+
+
+def controls_of_model(wildcards):
+    """Controls that a model is run on; none for other methods."""
+    return config["trust"]["model_controls"] if wildcards.method in model_methods() else []
 
 
 def reported_options(wildcards):
@@ -309,6 +330,12 @@ def model_options(wildcards):
     return json.dumps(options, sort_keys=True)
 
 
+def uncertainty_of(wildcards):
+    """What posterior samples say, for methods that have them."""
+    has_samples = method_options(wildcards).get("n_samples", 0) > 1
+    return f"results/{wildcards.dataset}/{wildcards.method}/uncertainty.h5" if has_samples else []
+
+
 def model_code(wildcards):
     """Hash of the program that runs a model."""
     return code_of("run_model", f"models/{model_of(wildcards)}")
@@ -321,7 +348,9 @@ def model_yaml(wildcards):
 
 def model_environment(wildcards):
     """Environment that a model runs in."""
-    return environment_of(model_of(wildcards), f"the method {wildcards.method} ({models[model_of(wildcards)]['title']})")
+    return environment_of(
+        model_of(wildcards), f"the method {wildcards.method} ({models[model_of(wildcards)]['title']})"
+    )
 
 
 def cellrank_environment(wildcards):

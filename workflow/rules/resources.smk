@@ -334,6 +334,32 @@ def model_threads(wildcards):
     return models[model_of(wildcards)]["resources"].get("threads", 1)
 
 
+def samples_memory(wildcards, input, attempt):
+    """A sample of the velocities, their mean and what is between them in double precision; the graph of some cells."""
+    sizes = sizes_of(input)
+    cells = min(sizes["n_cells"], 20_000)
+    edges = edges_of_graph(sizes["n_edges"]) * cells / sizes["n_cells"]
+    return megabytes(50 * sizes["n_cells"] * sizes["n_genes"] + 30 * edges, attempt)
+
+
+def samples_seconds(wildcards, sizes):
+    """A velocity graph for each sample, on one core."""
+    n_samples = method_options(wildcards)["n_samples"]
+    return 5e-10 * n_samples * edges_of_graph(sizes["n_edges"]) * sizes["n_genes"]
+
+
+def samples_threads(wildcards, input):
+    """A core for each two minutes of work, four at most; one until the sizes are known."""
+    if not Path(input.sizes).exists():
+        return 1
+    return max(1, min(4, round(samples_seconds(wildcards, sizes_of(input)) / 120)))
+
+
+def samples_time(wildcards, input, attempt):
+    """That of one core: however many there are."""
+    return minutes(samples_seconds(wildcards, sizes_of(input)), attempt)
+
+
 def shape_of_source(options):
     """Cells and genes of a dataset before any are left out, None where that cannot be told at a glance."""
     if "simulate" in options:

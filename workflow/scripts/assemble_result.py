@@ -10,6 +10,7 @@ result = assemble.velocity_result(
     genes={column: values for column, values in genes.items() if column != "name"},
     cells={
         **{f"model_{name}": values for name, values in of_cells.items()},
+        **(store.load_arrays(files.uncertainty) if files.uncertainty else {}),
         **store.load_arrays(files.confidence),
         **store.load_arrays(files.time),
     },

@@ -217,6 +217,19 @@ def save_fit(path, fit, names, *, of_cells, places):
         _write_table(file.create_group("places"), places)
 
 
+def load_fit(path, *, cells):
+    """`contract.Fit` of some cells of a merged fit, its velocities only, with the column `velocity_genes`.
+
+    cells : bool (n_cells,).
+    """
+    genes = load_fit_genes(path)
+    genes.pop("name")
+    with h5py.File(path) as file:
+        # the velocities are all that is asked of such a fit
+        layers = {"velocity": file["layers/velocity"][()][:, cells]}
+    return contract.Fit(genes, layers)
+
+
 def load_fit_cells(path):
     """What a fit says of the cells: columns (n_cells,), and (n_cells, n_dims) by key of `obsm`; both may be empty."""
     with h5py.File(path) as file:
