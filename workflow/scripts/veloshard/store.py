@@ -21,6 +21,7 @@ from veloshard.errors import InputError
 from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 
+TRUE_VELOCITY = "true_velocity"
 CELLS_AT_ONCE = 1 << 14  # rows of a neighbour graph that are read together: some 10 MB
 
 
@@ -324,6 +325,35 @@ def fit_layer_names(path):
         return list(file["layers"])
 
 
+def load_truth(path, prepared):
+    """True velocities of the cells and genes of a `Prepared`, from a file with the dense layer `true_velocity`.
+
+    Returns the genes that have one, bool (n_genes,), and a function of rows of genes, ints, that reads them: float32
+    (n_rows, n_cells); None where the file has no such layer.  Raises InputError where it lacks some of the cells.
+    """
+    with h5py.File(path) as file:
+        if not isinstance(file.get(f"layers/{TRUE_VELOCITY}"), h5py.Dataset):
+            return None
+        cells, columns = (
+            _positions(_names(file[table]), wanted)
+            for table, wanted in (("obs", prepared.cells), ("var", prepared.genes))
+        )
+    if np.any(cells < 0):
+        raise InputError(f"{path}: layer {TRUE_VELOCITY} lacks {np.sum(cells < 0)} of {len(cells)} cells; rename it")
+
+    def read(rows):
+        wanted = columns[rows]
+        if len(wanted) == 0:
+            return np.empty((0, len(cells)), dtype=np.float32)
+        first, last = wanted.min(), wanted.max()
+        with h5py.File(path) as file:
+            layer = file["layers"][TRUE_VELOCITY]
+            values = layer[:, first : last + 1]
+        return np.ascontiguousarray(values[np.ix_(cells, wanted - first)].T, dtype=np.float32)
+
+    return columns >= 0, read
+
+
 class Result(NamedTuple):
     """A velocity result as AnnData would give it, with its layers left on disk."""
 
@@ -432,6 +462,12 @@ def _write_array(group, name, values):
 def _load_table(path, group):
     with h5py.File(path) as file:
         return {name: text(column) for name, column in file[group].items()}
+
+
+def _positions(names, wanted):
+    """Place of each of the wanted names among some names, -1 where it is not there."""
+    place = {name: number for number, name in enumerate(names)}
+    return np.array([place.get(name, -1) for name in wanted])
 
 
 def _names(group):
