@@ -5,8 +5,18 @@
 
 Methods are entries of the config's `methods`, with their default options.  One whose environment is not installed is
 left out, and one that fails on a dataset too; the tables say so.  With `--folder` results are kept, and what is there
-is not computed again.  Data: the simulator's and the public simulations of `truth.py`, with two more whose times are
-known; mouse pancreas and dentate gyrus.  `true velocities` are those of `truth.py`.
+is not computed again.  Data: the simulator's and the public simulations of `truth.py`, with true velocities as there,
+two more whose times are known, mouse pancreas and dentate gyrus.  Each method is scored in its own velocity genes:
+
+genes               how many those are
+cosine, sign        with the true velocities, medians over cells and over genes
+rank_of_cells       rank correlation with the true velocity over cells, median over genes: free of their scales
+time                rank correlation with the true time of the model's own, else of latent, else of pseudotime
+cosine with others  mean over the other methods, median over cells
+coherence           mean cosine of velocities of neighbours of one cluster
+from root           mean cosine of the arrows at the border of the root's cluster with the ways across it
+direction           the same of transitions that are known, mean over them
+s, MB               of the jobs of the fit, as Snakemake measured them
 """
 
 import argparse
@@ -163,6 +173,7 @@ def row_of(name, row, against, costs):
         "time": next((time for time in times if np.isfinite(time)), math.nan),
         "cosine with others": row["cosine_with_others"],
         "coherence": row["coherence_in_clusters"],
+        "from root": row["direction_from_root"],
         "direction": row["direction"],
         "verdict": row["verdict"],
         "s": cost[0]["seconds of the fit"] if cost else math.nan,
