@@ -30,7 +30,7 @@ demo: $(core) ## set up and run the demo (the default)
 	$(snakemake)
 
 report: $(core) ## write results/report.html of a finished run
-	$(snakemake) --forcerun tabulate_run --quiet rules -- tabulate_all
+	$(snakemake) --forcerun tabulate_run tabulate_comparison --quiet rules -- tabulate_all
 	$(snakemake) --report $(REPORT) --report-stylesheet workflow/report/report.css -- tabulate_all
 
 image: ## build the container image veloshard with podman or docker

@@ -31,6 +31,7 @@ include: "workflow/rules/graph.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/trust.smk"
 include: "workflow/rules/fates.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

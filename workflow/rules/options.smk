@@ -1,5 +1,8 @@
 """What rules are given: inputs that depend on the data, and the options that decide what they do."""
 
+# folder of the figures of all methods together, and what the report calls those methods
+COMPARISON, ALL_METHODS = "veloshard/figures/comparison", "all methods"
+
 
 def dataset_options(wildcards):
     """Options of a dataset."""
@@ -144,8 +147,32 @@ def refit_code(wildcards):
 
 def fit_of(wildcards):
     """The fit that all analyses read: the merged one, or that with clusters' own kinetics."""
-    name = "refit" if config["kinetics"]["refit"] and has_kinetics(wildcards) else "fit"
-    return f"results/{wildcards.dataset}/{wildcards.method}/{name}.h5"
+    return f"results/{wildcards.dataset}/{wildcards.method}/{name_of_fit(wildcards.method)}.h5"
+
+
+def fits_of(wildcards):
+    """Those of all methods, in their order."""
+    place = f"results/{wildcards.dataset}"
+    return [f"{place}/{method}/{name_of_fit(method)}.h5" for method in config["methods"]]
+
+
+def name_of_fit(method):
+    """Whether a method's fit is the merged one, or made again."""
+    return "refit" if config["kinetics"]["refit"] and method in dynamical_methods() else "fit"
+
+
+def of_each_method(file):
+    """A file of each method of a dataset, in their order."""
+    return [f"results/{{dataset}}/{method}/{file}" for method in config["methods"]]
+
+
+def truth_of(wildcards):
+    """The file that may hold true velocities of a dataset, if its counts are of a single such file."""
+    source = source_of(wildcards)
+    if "simulate" in dataset_options(wildcards):
+        return source
+    # its content counts by what was ingested of it
+    return ancient(source) if isinstance(source, str) and source.endswith(".h5ad") else []
 
 
 def kinetics_of(wildcards):
@@ -272,9 +299,29 @@ def wanted_results():
     names += ["dynamo.h5ad"] if config["dynamo"] else []
     files = expand(f"{place}/{{file}}", file=names, **every)
     files += expand(f"{place}/differential_kinetics.csv", dataset=config["datasets"], method=dynamical_methods())
+    files += compared_results() if has_comparison() else []
     return files + expand(
         f"{place}/figures/{{figure}}.{{suffix}}", figure=config["figures"]["draw"], suffix=["png", "pdf"], **every
     )
+
+
+def compared_results():
+    """Tables and figures of all methods of each dataset."""
+    every = {"dataset": config["datasets"]}
+    files = expand("results/{dataset}/{file}.csv", file=["comparison", "methods", "agreement"], **every)
+    return files + expand(
+        "results/{dataset}/figures/{figure}.{suffix}", figure=comparison_figures(), suffix=["png", "pdf"], **every
+    )
+
+
+def has_comparison():
+    """Whether there are methods to compare."""
+    return len(config["methods"]) > 1
+
+
+def comparison_figures():
+    """Names of the figures of all methods together: their files."""
+    return sorted(path.stem for path in (SCRIPTS / COMPARISON).glob("[!_]*.py"))
 
 
 def dynamical_methods():
@@ -379,6 +426,11 @@ def figure_options(wildcards):
 def figure_style(wildcards):
     """Look of all figures."""
     return {key: config["figures"][key] for key in ("panel_size", "dpi", "font", "font_size", "palette")}
+
+
+def comparison_code(wildcards):
+    """Hash of the code that draws this figure of all methods."""
+    return code_of("draw_comparison", f"{COMPARISON}/{wildcards.figure}")
 
 
 def figure_code(wildcards):

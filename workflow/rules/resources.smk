@@ -255,6 +255,22 @@ def controls_time(wildcards, input, attempt):
     return minutes(controls_seconds(sizes_of(input)), attempt)
 
 
+def comparison_memory(wildcards, input, attempt):
+    """Products of the velocities of each pair of methods, neighbours of a cell, and blocks of genes."""
+    sizes, n_methods = sizes_of(input), len(config["methods"]) + 1
+    pairs = n_methods * (n_methods - 1) / 2
+    # blocks are of at least one gene, and ranks are of 2000 cells
+    velocities = n_methods * (2e7 + 16 * sizes["n_cells"] + 8000 * sizes["n_genes"])
+    return megabytes(32 * pairs * sizes["n_cells"] + 60 * sizes["n_edges"] + velocities, attempt)
+
+
+def comparison_time(wildcards, input, attempt):
+    """A few products for each pair of methods, cell and gene, and one for each pair of neighbours and gene."""
+    sizes, n_methods = sizes_of(input), len(config["methods"]) + 1
+    products = n_methods * (n_methods - 1) / 2 * sizes["n_cells"] + n_methods * sizes["n_edges"]
+    return minutes(2e-8 * products * sizes["n_genes"], attempt)
+
+
 def order_time(wildcards, input, attempt):
     """Powers of transition matrices; percentiles over the genes for four roots, and of 10,000 cells for each cluster."""
     sizes = sizes_of(input)

@@ -22,6 +22,7 @@ from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 
 GENES_AT_A_TIME = 64  # that are read, transposed and written together
+TRUE_VELOCITY = "true_velocity"
 CELLS_AT_ONCE = 1 << 14  # rows of a neighbour graph that are read together: some 10 MB
 
 
@@ -328,8 +329,8 @@ def load_fit_layer(path, name, *, genes=slice(None), cells=slice(None)):
 
 def load_times(path):
     """Gene-wise times of a merged fit and the likelihoods of their genes, by the names that `time` takes; or none."""
-    fit_t = load_fit_layer(path, "fit_t")
-    return {} if fit_t is None else {"fit_t": fit_t, "likelihood": load_fit_genes(path)["fit_likelihood"]}
+    fit_t, likelihood = load_fit_layer(path, "fit_t"), load_fit_genes(path).get("fit_likelihood")
+    return {} if fit_t is None or likelihood is None else {"fit_t": fit_t, "likelihood": likelihood}
 
 
 def fit_layer_names(path):
@@ -363,6 +364,35 @@ def add_layers(path, prepared_path, fit_path, *, names=None, missing=np.nan):
                     values = load_fit_layer(fit_path, ours, genes=genes)
                     values[np.isnan(values)] = missing
                 file["layers"][name][:, genes] = values.T
+
+
+def load_truth(path, prepared):
+    """True velocities of the cells and genes of a `Prepared`, from a file with the dense layer `true_velocity`.
+
+    Returns the genes that have one, bool (n_genes,), and a function of rows of genes, ints, that reads them: float32
+    (n_rows, n_cells); None where the file has no such layer.  Raises InputError where it lacks some of the cells.
+    """
+    with h5py.File(path) as file:
+        if not isinstance(file.get(f"layers/{TRUE_VELOCITY}"), h5py.Dataset):
+            return None
+        cells, columns = (
+            _positions(_names(file[table]), wanted)
+            for table, wanted in (("obs", prepared.cells), ("var", prepared.genes))
+        )
+    if np.any(cells < 0):
+        raise InputError(f"{path}: layer {TRUE_VELOCITY} lacks {np.sum(cells < 0)} of {len(cells)} cells; rename it")
+
+    def read(rows):
+        wanted = columns[rows]
+        if len(wanted) == 0:
+            return np.empty((0, len(cells)), dtype=np.float32)
+        first, last = wanted.min(), wanted.max()
+        with h5py.File(path) as file:
+            layer = file["layers"][TRUE_VELOCITY]
+            values = layer[:, first : last + 1]
+        return np.ascontiguousarray(values[np.ix_(cells, wanted - first)].T, dtype=np.float32)
+
+    return columns >= 0, read
 
 
 class Result(NamedTuple):
@@ -473,6 +503,12 @@ def _write_array(group, name, values):
 def _load_table(path, group):
     with h5py.File(path) as file:
         return {name: text(column) for name, column in file[group].items()}
+
+
+def _positions(names, wanted):
+    """Place of each of the wanted names among some names, -1 where it is not there."""
+    place = {name: number for number, name in enumerate(names)}
+    return np.array([place.get(name, -1) for name in wanted])
 
 
 def _names(group):
