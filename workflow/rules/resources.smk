@@ -401,9 +401,10 @@ def disk_of_dataset(options):
     # counts and what is kept of them: a fifth of all entries, twice 8 bytes
     counts, graph, figures = 3.2 * n_cells * n_genes, 6400 * n_cells, 2e7
     total = 2 * counts
+    for_dynamo = 12 * n_cells * n_genes + 2 * counts if config["dynamo"] else 0
     for method in config["methods"].values():
         n_layers = 5 if method["method"] == "dynamical" else 1
-        total += 4 * n_cells * n_genes * (3 * n_layers + 2) + counts + graph + figures
+        total += 4 * n_cells * n_genes * (3 * n_layers + 2) + counts + graph + figures + for_dynamo
     return total
 
 
