@@ -10,10 +10,9 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from described import ROOT, python_of
 from veloshard import assemble, exchange, preprocess
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".envs/pyrovelocity/bin/python"
 RUN_MODEL = ROOT / "workflow/scripts/run_model.py"
 RELOADED = Path(__file__).parent / "clients/pyrovelocity_reloaded.py"
 N_CELLS, SEED, N_SAMPLES = 121, 5, 3
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.methods
 def run(*command, home=None):
     """A finished process of the model's own Python, perhaps with a home of its own."""
     environment = os.environ | ({"HOME": str(home)} if home else {})
-    return subprocess.run([PYTHON, "-I", *command], capture_output=True, text=True, env=environment)
+    return subprocess.run([python_of("pyrovelocity"), "-I", *command], capture_output=True, text=True, env=environment)
 
 
 def run_pyrovelocity(cells, folder, home=None, **options):
