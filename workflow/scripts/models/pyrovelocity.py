@@ -2,8 +2,9 @@
 
 Qin, Bingham, La Manno, Langenau, Pinello, "Pyro-Velocity: probabilistic RNA velocity inference from single-cell data",
 bioRxiv 2022.09.12.507691.  The library is licensed under AGPL-3.0.  This file is under the licence of the workflow and
-imports the library: the process that runs it is a combination of both, to which AGPL-3.0 applies where it is passed on
-or offered over a network.  The rest of the workflow does not import the library, it exchanges files with that process.
+imports the library: in the process that runs it both are combined, and whoever passes on that combination, or offers
+it over a network, has the terms of AGPL-3.0 to keep.  The rest of the workflow does not import the library: it
+exchanges files with that process.
 
 What the library is told otherwise than its class would choose follows `train_dataset`, the authors' own pipeline:
 priors count (without them nothing says how rates and time are scaled), offsets unless `model` is 1, at most 3000
