@@ -201,7 +201,9 @@ def train(model, *, lr, **options):
     try:
         model.train(lr=lr, enable_progress_bar=False, **options)
     except ValueError as error:  # PyTorch's, of a distribution whose parameters are no numbers
-        raise RuntimeError(f"VELOVI's training broke down; a lr below {lr} may help ({error})") from error
+        # the lines after the first are all the numbers
+        reason = str(error).partition("\n")[0]
+        raise RuntimeError(f"VELOVI's training broke down; a lr below {lr} may help ({reason})") from error
     history = {name: model.history[name].iloc[:, 0].to_numpy(float) for name in ("elbo_train", "elbo_validation")}
     if not all(np.isfinite(losses).all() for losses in history.values()):
         raise RuntimeError(f"VELOVI's training broke down, its loss is no finite number; a lr below {lr} may help")
