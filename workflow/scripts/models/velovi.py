@@ -239,7 +239,7 @@ def in_states(module, rho, tau):
     """Time, expression and its derivatives in each of the four states, by name.
 
     Where nothing is expressed the time is 0, as in the library: cells before induction, too, are given the state after
-    repression, and on simulated data times went against the true ones with the end of the process in its place.
+    repression, and in the simulator's data times went against the true ones with the end of the process in its place.
     rho, tau : (n_rows, n_fitted), parts of induction and repression that are over.
     """
     gamma, beta, alpha, *constant = module._get_rates()
