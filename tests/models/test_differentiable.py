@@ -48,7 +48,6 @@ def test_closed_form_is_what_an_integrator_finds(ask):
 
 def test_time_and_shares_get_a_gradient_from_either_loss(ask):
     for name, found in ask("gradients").items():
-        # the consistency of a pair depends on the shares in nothing, but on the time in all layers
         assert found["norm"] > 1e-8, name
         assert found["exact"] == pytest.approx(found["finite"], rel=1e-3, abs=1e-7), name
 
@@ -74,7 +73,7 @@ def test_direction_and_velocities_are_those_of_the_simulation(simulated, run_sma
 
 @pytest.fixture(scope="module")
 def run_small(simulated, tmp_path_factory):
-    """What the model returns of the simulation, one course only, and the true velocities of its genes."""
+    """What the model returns of the simulation, and the true velocities of its genes."""
     folder = tmp_path_factory.mktemp("run_small")
     options = {"n_steps": 400, "batch_size": 128, "n_hidden": 32, "velocity": "fitted"}
     command = [

@@ -127,7 +127,7 @@ def fit(
     n_courses=3,
     velocity="supported",
     reconstruction_weight=1.0,
-    consistency_weight=0.3,
+    consistency_weight=1.0,
     n_hidden=64,
     n_steps=1000,
     batch_size=512,
