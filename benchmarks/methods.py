@@ -43,7 +43,11 @@ N_TOP_GENES = 1000
 TIMES = {"Gorin 2022": "time", "dyngen linear": "sim_time"}
 KNOWN = {
     "Gorin 2022": {"clusters": "celltype", "root": 0, "expected": [[0, 1], [1, 2], [1, 3], [1, 4]]},
-    "SERGIO DS6": {"clusters": "cell_type", "root": 0, "expected": [[0, 1], [1, 2], [2, 3], [2, 4], [2, 5]]},
+    "SERGIO DS6": {
+        "clusters": "cell_type",
+        "root": "T0",
+        "expected": [["T0", "T1"], ["T1", "T2"], ["T2", "T3"], ["T2", "T4"], ["T2", "T5"]],
+    },
 }
 MORE_TIMES = {
     "dyngen bifurcating": ("dyngen_bifurcating_1000x250.h5ad", "global_time"),

@@ -150,10 +150,10 @@ def draw_arrows(axes, tails, vectors, *, typical_length, color):
     )
 
 
-def columns_map(result, style, columns, *, computed_by, **colours):
+def columns_map(result, style, columns, *, computed_by, percentiles=(0, 100)):
     """Return a figure with a panel for each column of `obs`, its cells coloured by the column.
 
-    columns : labels by their names in `obs`.   colours : options of `draw_values`.   Raises InputError where one is
+    columns : labels by their names in `obs`.   percentiles : as of `draw_values`.   Raises InputError where one is
     missing, which `computed_by` says how to have.
     """
     missing = [column for column in columns if column not in result.obs]
@@ -162,7 +162,7 @@ def columns_map(result, style, columns, *, computed_by, **colours):
     figure, panels = embedding_panels(result, style, n_panels=len(columns), beside=COLOURBAR_WIDTH)
     for axes, (column, label) in zip(panels, columns.items(), strict=True):
         values = np.asarray(result.obs[column])
-        draw_values(axes, positions_of(result), values, style=style, label=label, **colours)
+        draw_values(axes, positions_of(result), values, style=style, label=label, percentiles=percentiles)
     return figure
 
 

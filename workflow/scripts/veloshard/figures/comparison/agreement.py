@@ -9,8 +9,8 @@ TITLE = "Agreement of the methods"
 # columns of the pairs, their names, and the values of opposite methods, of methods by chance and of the same one
 MEASURES = {
     "cosine": ("cosine of velocities", -1),
-    "rank_of_genes": ("order of genes in a cell", -1),
-    "rank_of_cells": ("order of cells in a gene", -1),
+    "rank_of_genes": ("ranks of genes", -1),
+    "rank_of_cells": ("ranks of cells", -1),
     "sign": ("sign of velocities", 0),
     "velocity_pseudotime": ("velocity pseudotime", -1),
     "latent_time": ("latent time", -1),

@@ -1,7 +1,7 @@
 """Where on the embedding the methods agree, and where each of them agrees with the truth."""
 
 from veloshard.comparison import ALL, TRUTH
-from veloshard.figures.embedding import columns_map
+from veloshard.figures.embedding import COLOURBAR_WIDTH, draw_values, embedding_panels, positions_of
 from veloshard.figures.style import set_title, styled
 
 # yellow by chance, blue where the methods agree, red where they point opposite ways: many shades among those that agree
@@ -15,7 +15,11 @@ def draw(compared, *, style):
     if sum(TRUTH not in name for name in labels) == 3:
         # of two methods all three are the same
         labels = {name: label for name, label in labels.items() if name == ALL or TRUTH in name}
-    figure = columns_map(compared, style, labels, computed_by="the comparison", **COLOURS)
+    figure, panels = embedding_panels(compared, style, n_panels=len(labels), beside=COLOURBAR_WIDTH)
+    for axes, (name, label) in zip(panels, labels.items(), strict=True):
+        values = compared.obs[name].to_numpy()
+        draw_values(axes, positions_of(compared), values, style=style, label="cosine", **COLOURS)
+        axes.set_title(label)
     set_title(figure, compared, "Cosine of velocities by different methods")
     return figure
 
