@@ -5,6 +5,8 @@ CORES ?= all
 # `make CONFIG=my.yaml`, `make report CONFIG=my.yaml`: another config than the demo's
 CONFIG ?= config/config.yaml
 REPORT ?= results/report.html
+# of other people's models, those whose environments `make test-methods` installs and tests
+MODELS ?= $(notdir $(basename $(wildcard workflow/schemas/models/*.yaml)))
 snakemake = .venv/bin/snakemake --cores $(CORES) --keep-going --configfile $(CONFIG)
 
 # Nothing of the user's own Python may shadow what is pinned.
@@ -16,18 +18,19 @@ unexport PYTHONPATH PYTHONHOME
 # The copy of the lock inside an environment says what it holds: it is made anew when the lock changes.
 core := .venv/installed.lock
 scvelo := .envs/scvelo/installed.lock
+dynamo := .envs/dynamo/installed.lock
 # CellRank wants Python 3.12; where there is none its tests say so and are skipped.
 cellrank := $(if $(shell env PYENV_VERSION=3.12 python3.12 -c 'print("found")' 2>/dev/null),.envs/cellrank/installed.lock)
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo report image test test-all test-peers test-cluster test-report test-deployment lint format lock bench clean help
+.PHONY: demo report image test test-all test-peers test-methods test-cluster test-report test-deployment lint format lock bench clean help
 
 demo: $(core) ## set up and run the demo (the default)
 	$(snakemake)
 
 report: $(core) ## write results/report.html of a finished run
-	$(snakemake) --forcerun tabulate_run --quiet rules -- tabulate_all
+	$(snakemake) --forcerun tabulate_run tabulate_comparison --quiet rules -- tabulate_all
 	$(snakemake) --report $(REPORT) --report-stylesheet workflow/report/report.css -- tabulate_all
 
 image: ## build the container image veloshard with podman or docker
@@ -36,11 +39,14 @@ image: ## build the container image veloshard with podman or docker
 test: $(core) ## set up and run the fast tests
 	.venv/bin/pytest
 
-test-all: $(core) $(scvelo) $(cellrank) ## run every test, slow ones and other people's programs too
+test-all: $(core) $(scvelo) $(dynamo) $(cellrank) ## run every test, slow ones and other people's programs too
 	.venv/bin/pytest -m ""
 
-test-peers: $(core) $(scvelo) $(cellrank) ## open our results in scVelo and CellRank
+test-peers: $(core) $(scvelo) $(dynamo) $(cellrank) ## open our results in scVelo, Dynamo and CellRank
 	.venv/bin/pytest -m peers
+
+test-methods: $(core) $(MODELS:%=.envs/%/installed.lock) ## run other people's models; `make test-methods MODELS=velovi`: those only
+	.venv/bin/pytest -m methods
 
 test-cluster: $(core) ## run the workflow on a Slurm that is started for it (root, Debian)
 	@command -v slurmctld >/dev/null || PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null || \

@@ -92,6 +92,25 @@ def datasets():
     return found
 
 
+def moments(path):
+    """First moments of `prepared.h5ad`, spliced and unspliced, (n_cells, n_genes)."""
+    block, _ = store.load_block(path)
+    return tuple(first_moments(layer, block.around).T for layer in (block.spliced, block.unspliced))
+
+
+def true_velocities(known, prepared, spliced, unspliced):
+    """Positions of the prepared cells and genes among all, and their true velocities (n_cells, n_genes).
+
+    spliced, unspliced : of `moments`.
+    """
+    genes = known.counts.var_names.get_indexer(prepared.var_names)
+    cells = known.counts.obs_names.get_indexer(prepared.obs_names)
+    if known.velocity is not None:
+        return cells, genes, np.asarray(known.velocity)[np.ix_(cells, genes)]
+    beta, gamma = (rate[genes] for rate in known.rates)
+    return cells, genes, beta * unspliced - gamma * spliced
+
+
 def velocities(known, folder):
     """True velocities (n_genes, n_cells), those of every method by name, and the prepared data."""
     known.counts.uns["ingest"] = {}
@@ -99,14 +118,8 @@ def velocities(known, folder):
     path = folder / "prepared.h5ad"
     store.save_prepared(path, prepared)
     block, _ = store.load_block(path)
-    spliced, unspliced = (first_moments(layer, block.around).T for layer in (block.spliced, block.unspliced))
-    genes = known.counts.var_names.get_indexer(prepared.var_names)
-    cells = known.counts.obs_names.get_indexer(prepared.obs_names)
-    if known.velocity is not None:
-        truth = np.asarray(known.velocity)[np.ix_(cells, genes)]
-    else:
-        beta, gamma = (rate[genes] for rate in known.rates)
-        truth = beta * unspliced - gamma * spliced
+    spliced, unspliced = moments(path)
+    _, _, truth = true_velocities(known, prepared, spliced, unspliced)
     found = {name: methods.run(block, **options).layers["velocity"] for name, options in METHODS.items()}
     if SCVELO.exists():
         prepared.layers["Ms"], prepared.layers["Mu"] = spliced, unspliced

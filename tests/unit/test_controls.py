@@ -97,6 +97,46 @@ def test_counts_that_are_no_whole_numbers_are_not_thinned():
     assert "whole numbers" in controlled(counts)["thinned"]["reason"]
 
 
+def test_a_fit_made_elsewhere_is_scored_as_one_of_ours():
+    counts, prepared = ready(assemble.simulated_counts(seed=31, n_cells=300, n_genes=60))
+    options = {
+        "groups": controls.groups_of(prepared, "clusters"),
+        "method": {"method": "steady_state"},
+        "sqrt_transform": False,
+    }
+    ours = controls.run_controls(counts, prepared, **options)
+    modelled = {}
+    for name in ("observed", *controls.CONTROLS):
+        data = prepared
+        if name != "observed":
+            data, raw = controls.make_control(counts, prepared, control=name, groups=options["groups"])
+            # as counts, of the same cells: what models want that count molecules
+            assert raw[:, data.var_names].shape == data.shape
+            assert raw.layers["spliced"].sum() < counts.layers["spliced"].sum() or name == "permuted"
+        run = controls._run(data, options["method"])
+        modelled[name] = run.fit._replace(genes={**run.fit.genes, "velocity_genes": run.velocity_genes})
+    assert controls.run_controls(counts, prepared, **options, modelled=modelled) == ours
+
+    alone = controls.run_controls(counts, prepared, **options, modelled={"observed": modelled["observed"]})
+    assert alone["observed"] == ours["observed"]
+    assert alone["methods"] == ours["methods"]
+    assert "trust.model_controls" in alone["permuted"]["reason"]
+    verdict = trust.judge(trust.measured({"dataset": {"unspliced_fraction": 0.3}}, alone))
+    assert verdict["verdict"] == "trust"
+
+
+def test_of_several_samples_a_fit_made_elsewhere_is_scored_within_each():
+    counts, prepared = ready(two_chemistries(unrelated_clusters(n_cells=900, n_clusters=3), np.random.default_rng(3)))
+    run = controls._run(prepared, {"method": "steady_state"})
+    fit = run.fit._replace(genes={**run.fit.genes, "velocity_genes": run.velocity_genes})
+    found = controls.run_controls(
+        counts, prepared, groups=controls.groups_of(prepared, "clusters"), method={"method": "steady_state"},
+        sqrt_transform=False, modelled={"observed": fit},
+    )  # fmt: skip
+    assert found["samples"]["samples"] == 2
+    assert found["samples"]["coherence"] is not None
+
+
 def test_no_velocity_genes_are_a_finding():
     rng = np.random.default_rng(0)
     counts = made_up(100, 20)
@@ -110,7 +150,7 @@ def test_no_velocity_genes_are_a_finding():
 def test_permutation_keeps_what_each_group_has_and_parts_the_layers():
     _, prepared = ready(made_up(60, 15))
     groups = controls.groups_of(prepared, "clusters")
-    permuted = controls.permuted_within(prepared, groups, np.random.default_rng(0))
+    permuted = controls.permuted(prepared, controls.permutations_within(groups, np.random.default_rng(0)))
     moved = []
     for layer in ("spliced", "unspliced"):
         before, after = (data.layers[layer].toarray() for data in (prepared, permuted))

@@ -1,7 +1,7 @@
 """The page of a run says what its jobs took, also of those too short or too broken to tell."""
 
 import pytest
-from veloshard.provenance import jobs_table, options_table, results_table, versions_table
+from veloshard.provenance import costs_of_methods, jobs_table, options_table, results_table, versions_table
 
 
 def test_jobs_are_summed_up_by_rule_and_result(tmp_path):
@@ -24,6 +24,23 @@ def test_jobs_are_summed_up_by_rule_and_result(tmp_path):
         ["d", "merge_fits", "merge_fits", 1, 1.0, 1.0],
     ]
     assert table["peak MB"].fillna(-1).tolist() == [300, 200, 50, -1]
+
+
+def test_a_method_costs_what_its_fit_took_and_all_its_jobs(tmp_path):
+    for name, content in {
+        "d/m/fit_genes/1-of-2.jsonl": '{"s": 2.0, "max_rss": 200.4}\n',
+        "d/m/fit_genes/2-of-2.jsonl": '{"s": 3.0, "max_rss": 250}\n',
+        "d/m/project_velocity.jsonl": '{"s": 1.0, "max_rss": 900}\n',
+        "d/other/run_model.jsonl": '{"s": 70.0, "max_rss": "NA"}\n',
+        "d/prepare_data.jsonl": '{"s": 4.0, "max_rss": 50.0}\n',
+        "e/m/run_model.jsonl": '{"s": 5.0, "max_rss": 50.0}\n',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    costs = costs_of_methods(jobs_table(tmp_path), "d").set_index("method")
+    assert costs["seconds of the fit"].to_dict() == {"m": 5, "other": 70}
+    assert costs["seconds of all jobs"].to_dict() == {"m": 6, "other": 70}
+    assert costs["peak MB of the fit"].fillna(-1).to_dict() == {"m": 250, "other": -1}
 
 
 @pytest.fixture

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from veloshard import pages, store
-from veloshard.tables import GENE_COLUMNS, MOST_ROWS, genes_table, kinetics_table, ranking_table, result_tables
+from veloshard.tables import (
+    GENE_COLUMNS,
+    MOST_ROWS,
+    comparison_tables,
+    genes_table,
+    kinetics_table,
+    ranking_table,
+    result_tables,
+)
 
 
 @pytest.fixture
@@ -64,3 +72,16 @@ def test_the_verdict_comes_first_and_names_that_read_like_numbers_stay(tmp_path)
     assert first.to_dict("records") == checks
     assert second["gene"].tolist() == ["NA", "007"]
     assert second["velocity_r2"].isna().tolist() == [False, True]
+
+
+def test_methods_are_shown_with_what_they_took_and_the_truth_apart(tmp_path):
+    (tmp_path / "methods.csv").write_text("method,verdict\n007,trust\nNA,doubtful\n")
+    (tmp_path / "comparison.csv").write_text("method,other,cosine,latent_time\n007,NA,0.5,\n007,(truth),0.9,0.8\n")
+    costs = pd.DataFrame({"method": ["NA"], "seconds of the fit": [3.0]})
+    found = comparison_tables(methods=tmp_path / "methods.csv", pairs=tmp_path / "comparison.csv", costs=costs)
+    methods, pairs, truth = found.values()
+    assert methods["method"].tolist() == ["007", "NA"]
+    assert methods["seconds of the fit"].fillna(-1).tolist() == [-1, 3]
+    # no column without a value
+    assert pairs.to_dict("records") == [{"method": "007", "other": "NA", "cosine": 0.5}]
+    assert truth.to_dict("records") == [{"method": "007", "cosine": 0.9, "latent_time": 0.8}]

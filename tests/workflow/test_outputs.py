@@ -175,3 +175,61 @@ def test_each_job_has_a_log(small_run):
     logs = small_run.parent / "logs/demo"
     assert "fitted" in (logs / "dynamical/merge_fits.log").read_text()
     assert len(list((logs / "dynamical/fit_genes").glob("*.log"))) == 3
+
+
+@pytest.fixture(scope="module")
+def pairs(small_run):
+    return pd.read_csv(small_run / "demo/comparison.csv").set_index(["method", "other"])
+
+
+def velocity_of(small_run, method):
+    """Velocities of a method, NaN in all but its velocity genes."""
+    result = read_h5ad(small_run / "demo" / method / "velocity.h5ad")
+    return np.where(result.var["velocity_genes"], result.layers["velocity"], np.nan)
+
+
+def test_methods_are_compared_in_the_genes_of_both(small_run, pairs):
+    first, second = (velocity_of(small_run, method) for method in ("dynamical", "stochastic"))
+    both = np.isfinite(first[0] + second[0])
+    a, b = first[:, both].astype(float), second[:, both].astype(float)
+    cosines = np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    row = pairs.loc[("dynamical", "stochastic")]
+    assert row["genes"] == both.sum()
+    assert row["cosine"] == pytest.approx(np.median(cosines), rel=1e-5)
+    moving = (a != 0) & (b != 0)
+    shares = np.sum((np.sign(a) == np.sign(b)) & moving, axis=0) / moving.sum(axis=0)
+    assert row["sign"] == pytest.approx(np.median(shares))
+
+
+def test_methods_are_held_against_the_truth_of_a_simulation(small_run, pairs):
+    truth = read_h5ad(small_run / "demo/simulated.h5ad")
+    result = read_h5ad(small_run / "demo/dynamical/velocity.h5ad")
+    true = truth[result.obs_names, result.var_names].layers["true_velocity"].astype(float)
+    found = np.nan_to_num(velocity_of(small_run, "dynamical")).astype(float)
+    chosen = result.var["velocity_genes"].to_numpy()
+    cosines = np.sum(found * true, axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(true[:, chosen], axis=1)
+    row = pairs.loc[("dynamical", "(truth)")]
+    assert row["cosine"] == pytest.approx(np.median(cosines), rel=1e-5)
+    times = result.obs[["latent_time", "true_time"]].corr(method="spearman").iloc[0, 1]
+    assert row["latent_time"] == pytest.approx(times)
+
+
+def test_each_method_is_a_row_and_each_cell_says_how_far_methods_agree(small_run, pairs):
+    methods = pd.read_csv(small_run / "demo/methods.csv", index_col="method")
+    assert sorted(methods.index) == ["dynamical", "steady_state", "stochastic"]
+    assert methods["coherence_in_clusters"].between(0.3, 1).all()
+    # cells leave the progenitors
+    assert (methods["direction_from_root"] > 0.3).all()
+    for method, row in methods.iterrows():
+        assert row["verdict"] == json.loads((small_run / f"demo/{method}/trust.json").read_text())["verdict"]
+    cells = pd.read_csv(small_run / "demo/agreement.csv", index_col="cell")
+    assert len(cells) == 300
+    np.testing.assert_allclose(cells["(all)"], cells[list(methods.index)].mean(axis=1))
+    assert cells["dynamical (truth)"].median() == pytest.approx(pairs.loc[("dynamical", "(truth)"), "cosine"])
+
+
+@pytest.mark.parametrize("name", figures.names("comparison"))
+def test_figures_of_all_methods_are_drawn(small_run, name):
+    with Image.open(small_run / f"demo/figures/{name}.png") as image:
+        assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 50
+    assert (small_run / f"demo/figures/{name}.pdf").read_bytes().startswith(b"%PDF")

@@ -24,7 +24,7 @@ def run(small_run, small_config, run_workflow, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "run"
     shutil.copytree(small_run.parent, folder, copy_function=shutil.copy2)
     for how in (
-        ["--forcerun", "tabulate_run"],
+        ["--forcerun", "tabulate_run", "tabulate_comparison"],
         ["--report", "report.html", "--report-stylesheet", ROOT / "workflow/report/report.css"],
     ):
         process = run_workflow(small_config(), folder, *how, "--", "tabulate_all")
@@ -50,12 +50,13 @@ def content(entry):
 def test_datasets_are_sections_and_methods_are_their_parts(report, run):
     categories = report("categories")
     assert set(categories) == {"demo", "Run"}
-    assert sorted(categories["demo"]) == METHODS
-    for method, paths in categories["demo"].items():
-        folder = f"results/demo/{method}"
+    assert sorted(categories["demo"]) == ["all methods", *METHODS]
+    for part, paths in categories["demo"].items():
+        together = part == "all methods"
+        folder, page = ("results/demo", "comparison") if together else (f"results/demo/{part}", "tables")
         figures = [str(path.relative_to(run)) for path in (run / folder / "figures").glob("*.png")]
-        assert sorted(paths) == sorted([*figures, f"{folder}/tables.html"])
-        assert len(figures) > 5
+        assert sorted(paths) == sorted([*figures, f"{folder}/{page}.html"])
+        assert len(figures) > (1 if together else 5)
 
 
 def test_the_report_holds_the_files_themselves(report, run):
@@ -91,6 +92,14 @@ def test_the_page_of_a_result_holds_its_velocity_genes(run):
         genes = pd.read_csv(folder / "genes.csv")
         shown = re.findall(r"<tr><td>([^<]*)", (folder / "tables.html").read_text())
         assert set(genes.loc[genes["velocity_genes"], "gene"]) <= set(shown)
+
+
+def test_the_page_of_all_methods_tells_how_they_agree_and_what_they_took(run):
+    page = (run / "results/demo/comparison.html").read_text()
+    for wanted in ("Pairs of methods", "Against the truth", "seconds of the fit", "coherence_in_clusters"):
+        assert wanted in page
+    methods = pd.read_csv(run / "results/demo/methods.csv")["method"].tolist()
+    assert methods == METHODS
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +156,24 @@ def test_every_figure_is_seen(opened, run):
             f"(box => [box.top, box.bottom, innerHeight])({shown}.getBoundingClientRect())"
         )
         assert 0 <= top < bottom <= height
+    assert_quiet(opened)
+
+
+@pytest.mark.browser
+def test_agreement_is_seen_and_its_table_sorted(opened, run):
+    click(opened, "demo")
+    click(opened, "all methods")
+    for name in ("agreement", "agreement_of_cells"):
+        click_result(opened, name, 0)
+        shown = f"document.querySelector('img[src*=\"filename={name}.png\"]')"
+        assert opened.wait(f"{shown} && {shown}.complete && {shown}.naturalWidth") > 50
+    click_result(opened, "all tables", 0)
+    opened.wait("document.querySelectorAll('tbody tr').length", inside=True)
+    methods = pd.read_csv(run / "results/demo/methods.csv")
+    header = "[...document.querySelectorAll('th button')].find(one => one.textContent === 'cosine_with_others')"
+    opened.value(f"{header}.click()", inside=True)
+    rows = f"[...{header}.closest('table').tBodies[0].rows].map(row => row.cells[0].textContent)"
+    assert opened.value(rows, inside=True) == methods.sort_values("cosine_with_others")["method"].tolist()[::-1]
     assert_quiet(opened)
 
 

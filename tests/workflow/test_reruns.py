@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 FIT = {"fit_genes", "merge_fits"}
 GRAPH = {"build_graph", "merge_graphs"}
 ENDS = {"assemble_result", "draw_figure"}
+# of two methods or more
+COMPARED = {"compare_methods", "draw_comparison"}
 AFTER_GRAPH = {"project_velocity", "order_cells", "abstract_graph", "judge_result"} | ENDS
 AFTER_FIT = GRAPH | {"score_confidence", "rank_genes"} | AFTER_GRAPH
 # of the dynamical method only
@@ -54,7 +56,10 @@ def test_nothing_to_do_after_a_run(plan):
 
 
 def test_a_look_of_figures_redraws_them_only(plan, small_config):
-    assert plan(figures=small_config()["figures"] | {"font_size": 7}) == {"draw_figure"}
+    assert plan(figures=small_config()["figures"] | {"font_size": 7}) == {
+        "draw_figure",
+        "draw_comparison",
+    }
 
 
 def test_another_solver_fits_again_and_does_all_after(small_config, plan):
@@ -63,6 +68,7 @@ def test_another_solver_fits_again_and_does_all_after(small_config, plan):
         *FIT,
         *KINETICS,
         *AFTER_FIT,
+        *COMPARED,
         "run_controls",
     }
 
@@ -70,7 +76,7 @@ def test_another_solver_fits_again_and_does_all_after(small_config, plan):
 @pytest.mark.parametrize("split", [{"shards": 5}, {"shards": None, "genes_per_shard": 7}])
 def test_another_split_of_the_genes_fits_again(plan, split):
     # that it gives the same bits: test_same_bits.py
-    assert plan(**split) == FIT | KINETICS | AFTER_FIT
+    assert plan(**split) == FIT | KINETICS | AFTER_FIT | COMPARED
 
 
 def test_interim_shards_are_gone_after_a_run(small_run):
@@ -107,7 +113,7 @@ def test_a_touched_or_commented_kernel_reruns_nothing(copied, change):
 
 def test_an_edited_kernel_fits_what_uses_it(copied):
     planned, said = copied("methods/dynamical/mixture.py", edit)
-    assert planned == {"compile_fit", *FIT, *KINETICS, *AFTER_FIT, "run_controls"}
+    assert planned == {"compile_fit", *FIT, *KINETICS, *AFTER_FIT, *COMPARED, "run_controls"}
     # other methods' results stay, but for what compares them with this one
     other = set(re.findall(r"output: results/demo/steady_state/(\S+)", said))
     assert other == {"controls.json", "trust.json"}
@@ -178,7 +184,8 @@ def test_another_config_leaves_finished_results_alone(small_config, run_workflow
 
 def test_a_known_transition_is_checked_and_judged_and_computes_nothing(plan):
     checked = {"check_options", "summarize_quality"}
-    assert plan(datasets=dataset(expected=[["Progenitor", "Intermediate"]])) == checked | {"judge_result"} | ENDS
+    planned = plan(datasets=dataset(expected=[["Progenitor", "Intermediate"]]))
+    assert planned == checked | {"judge_result"} | ENDS | COMPARED
 
 
 def test_another_bound_of_differing_kinetics_fits_nothing(plan):
@@ -187,7 +194,7 @@ def test_another_bound_of_differing_kinetics_fits_nothing(plan):
 
 def test_a_refit_does_all_that_follows_the_fit(plan):
     planned = plan(kinetics={"refit": True})
-    assert {"refit_genes", *AFTER_FIT} == planned
+    assert {"refit_genes", *AFTER_FIT, *COMPARED} == planned
 
 
 def test_the_order_of_keys_is_no_change(small_run, small_config, run_workflow):

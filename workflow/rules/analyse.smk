@@ -138,6 +138,7 @@ rule assemble_result:
         paga="results/{dataset}/{method}/paga.h5",
         cell_cycle="results/{dataset}/cell_cycle.h5",
         kinetics=kinetics_of,
+        uncertainty=uncertainty_of,
     output:
         result="results/{dataset}/{method}/velocity.h5ad",
         genes="results/{dataset}/{method}/genes.csv",

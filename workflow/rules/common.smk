@@ -178,6 +178,7 @@ wildcard_constraints:
     figure="|".join(config["figures"]["draw"]),
     genes=r"\d+-of-\d+",
     cells=r"\d+-of-\d+",
+    control="permuted|thinned",
     key="[0-9a-f]{8}",
 
 

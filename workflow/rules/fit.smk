@@ -36,11 +36,11 @@ rule merge_fits:
         "logs/{dataset}/{method}/merge_fits.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/merge_fits.jsonl"
-    wildcard_constraints:
-        method=one_of(gene_wise_methods()),
     params:
         code=fit_code,
         options=method_options,
+    wildcard_constraints:
+        method=one_of(gene_wise_methods()),
     conda:
         "../../envs/core.yaml"
     threads: 1

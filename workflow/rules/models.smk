@@ -33,19 +33,19 @@ rule run_model:
         environment=model_environment,
     output:
         result="results/{dataset}/{method}/model.h5",
-        samples="results/{dataset}/{method}/samples.h5",
+        samples=temp("results/{dataset}/{method}/samples.h5"),
         folder=directory("results/{dataset}/{method}/model"),
     log:
         "logs/{dataset}/{method}/run_model.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/run_model.jsonl"
-    wildcard_constraints:
-        method=one_of(model_methods()),
     params:
         code=model_code,
         command=command_for("../scripts/run_model.py"),
         model=model_of,
         options=model_options,
+    wildcard_constraints:
+        method=one_of(model_methods()),
     conda:
         model_yaml
     container:
@@ -71,10 +71,10 @@ rule import_model:
         "logs/{dataset}/{method}/import_model.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/import_model.jsonl"
-    wildcard_constraints:
-        method=one_of(model_methods()),
     params:
         code=code_of("import_model"),
+    wildcard_constraints:
+        method=one_of(model_methods()),
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -83,3 +83,29 @@ rule import_model:
         runtime=layers_time,
     script:
         "../scripts/import_model.py"
+
+
+rule score_samples:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        embedding="results/{dataset}/embedding.h5",
+        fit="results/{dataset}/{method}/fit.h5",
+        samples="results/{dataset}/{method}/samples.h5",
+    output:
+        "results/{dataset}/{method}/uncertainty.h5",
+    log:
+        "logs/{dataset}/{method}/score_samples.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/score_samples.jsonl"
+    params:
+        code=code_of("score_samples"),
+        sqrt_transform=stabilizes_variance,
+    conda:
+        "../../envs/core.yaml"
+    threads: samples_threads
+    resources:
+        mem_mb=samples_memory,
+        runtime=samples_time,
+    script:
+        "../scripts/score_samples.py"

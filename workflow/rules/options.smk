@@ -1,5 +1,8 @@
 """What rules are given: inputs that depend on the data, and the options that decide what they do."""
 
+# folder of the figures of all methods together, and what the report calls those methods
+COMPARISON, ALL_METHODS = "veloshard/figures/comparison", "all methods"
+
 
 def dataset_options(wildcards):
     """Options of a dataset."""
@@ -76,13 +79,15 @@ def files_below(path):
 
 
 def content_of_source(wildcards):
-    """Hash of the files that a dataset is read from, '' where a rule of ours makes it.
-
-    It is computed anew only where size or time of a file are others than when it was computed last.
-    """
+    """Hash of the files that a dataset is read from, '' where a rule of ours makes it."""
     if "simulate" in dataset_options(wildcards):
         return ""
-    files, record = files_of_source(wildcards), Path(f".snakemake/sources/{wildcards.dataset}.json")
+    return content_of(files_of_source(wildcards), wildcards.dataset)
+
+
+def content_of(files, name):
+    """Hash of some files, computed anew only where size or time of one are others than they were last under this name."""
+    record = Path(f".snakemake/sources/{name}.json")
     seen = [[file, Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]
     if record.exists():
         known = json.loads(record.read_text())
@@ -142,8 +147,32 @@ def refit_code(wildcards):
 
 def fit_of(wildcards):
     """The fit that all analyses read: the merged one, or that with clusters' own kinetics."""
-    name = "refit" if config["kinetics"]["refit"] and has_kinetics(wildcards) else "fit"
-    return f"results/{wildcards.dataset}/{wildcards.method}/{name}.h5"
+    return f"results/{wildcards.dataset}/{wildcards.method}/{name_of_fit(wildcards.method)}.h5"
+
+
+def fits_of(wildcards):
+    """Those of all methods, in their order."""
+    place = f"results/{wildcards.dataset}"
+    return [f"{place}/{method}/{name_of_fit(method)}.h5" for method in config["methods"]]
+
+
+def name_of_fit(method):
+    """Whether a method's fit is the merged one, or made again."""
+    return "refit" if config["kinetics"]["refit"] and method in dynamical_methods() else "fit"
+
+
+def of_each_method(file):
+    """A file of each method of a dataset, in their order."""
+    return [f"results/{{dataset}}/{method}/{file}" for method in config["methods"]]
+
+
+def truth_of(wildcards):
+    """The file that may hold true velocities of a dataset, if its counts are of a single such file."""
+    source = source_of(wildcards)
+    if "simulate" in dataset_options(wildcards):
+        return source
+    # its content counts by what was ingested of it
+    return ancient(source) if isinstance(source, str) and source.endswith(".h5ad") else []
 
 
 def kinetics_of(wildcards):
@@ -163,7 +192,12 @@ def has_kinetics(wildcards):
 
 
 def compiled_fit(wildcards):
-    """What says that this method's code is compiled: named by the code and the options that choose among it."""
+    """What says that this method's code is compiled: named by the code and the options that choose among it.
+
+    Nothing for methods that are not gene-wise.
+    """
+    if wildcards.method not in gene_wise_methods():
+        return []
     chosen = json.dumps([fit_code(wildcards), method_options(wildcards)], sort_keys=True)
     key = hashlib.sha256(chosen.encode()).hexdigest()[:8]
     return f"results/compiled/fit/{wildcards.method}.{key}.txt"
@@ -217,8 +251,24 @@ def expected_of(wildcards):
 
 def controls_code(wildcards):
     """Hash of the code that fits by this method and by those that it is compared with."""
-    names = {"steady_state", "stochastic", "dynamical", method_options(wildcards)["method"]}
+    names = {"steady_state", "stochastic", "dynamical"}
     return code_of("run_controls", *(f"veloshard/methods/{name}" for name in sorted(names)))
+
+
+def fit_to_control(wildcards):
+    """The fit whose controls are run: nothing for gene-wise methods, which are run again on the controls' cells."""
+    return [] if wildcards.method in gene_wise_methods() else fit_of(wildcards)
+
+
+def modelled_controls(wildcards):
+    """What a model made of the controls that the config asks for; nothing for other methods."""
+    place = f"results/{wildcards.dataset}/{wildcards.method}/controls"
+    return [f"{place}/{control}.h5" for control in controls_of_model(wildcards)]
+
+
+def controls_of_model(wildcards):
+    """Controls that a model is run on; none for other methods."""
+    return config["trust"]["model_controls"] if wildcards.method in model_methods() else []
 
 
 def reported_options(wildcards):
@@ -236,6 +286,7 @@ def reported_options(wildcards):
         "method": method_options(wildcards),
         "variance_stabilization": config["graph"]["variance_stabilization"],
         **({"kinetics": config["kinetics"]} if has_kinetics(wildcards) else {}),
+        **({"external_sha256": external_content(wildcards)} if wildcards.method in external_methods() else {}),
     }
 
 
@@ -245,11 +296,32 @@ def wanted_results():
     names = ["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "roots.csv", "trust.json"]
     names += ["fates.csv", "drivers.csv", "fates.json"] if config["fates"]["enabled"] else []
     names += ["transitions.h5ad"] if config["transitions"] else []
+    names += ["dynamo.h5ad"] if config["dynamo"] else []
     files = expand(f"{place}/{{file}}", file=names, **every)
     files += expand(f"{place}/differential_kinetics.csv", dataset=config["datasets"], method=dynamical_methods())
+    files += compared_results() if has_comparison() else []
     return files + expand(
         f"{place}/figures/{{figure}}.{{suffix}}", figure=config["figures"]["draw"], suffix=["png", "pdf"], **every
     )
+
+
+def compared_results():
+    """Tables and figures of all methods of each dataset."""
+    every = {"dataset": config["datasets"]}
+    files = expand("results/{dataset}/{file}.csv", file=["comparison", "methods", "agreement"], **every)
+    return files + expand(
+        "results/{dataset}/figures/{figure}.{suffix}", figure=comparison_figures(), suffix=["png", "pdf"], **every
+    )
+
+
+def has_comparison():
+    """Whether there are methods to compare."""
+    return len(config["methods"]) > 1
+
+
+def comparison_figures():
+    """Names of the figures of all methods together: their files."""
+    return sorted(path.stem for path in (SCRIPTS / COMPARISON).glob("[!_]*.py"))
 
 
 def dynamical_methods():
@@ -259,12 +331,39 @@ def dynamical_methods():
 
 def gene_wise_methods():
     """Names of the methods that fit each gene by itself, in shards."""
-    return [name for name in config["methods"] if name not in model_methods()]
+    return [name for name in config["methods"] if name not in (*model_methods(), *external_methods())]
 
 
 def model_methods():
     """Names of the methods that are other people's models."""
     return [name for name, options in config["methods"].items() if options["method"] in models]
+
+
+def external_methods():
+    """Names of the methods whose velocities were made elsewhere."""
+    return [name for name, options in config["methods"].items() if options["method"] == "external"]
+
+
+def external_source(wildcards):
+    """File with a dataset's velocities that were made elsewhere; WorkflowError if it is not there."""
+    path = method_options(wildcards)["source"].replace("{dataset}", wildcards.dataset)
+    if not Path(path).is_file():
+        raise WorkflowError(
+            f"method {wildcards.method!r}, dataset {wildcards.dataset!r}: there is no file {path!r} (seen from "
+            f"{Path.cwd()}). Set methods.{wildcards.method}.source."
+        )
+    # as for the counts, what counts is the content
+    return ancient(path)
+
+
+def external_content(wildcards):
+    """Hash of the file with a dataset's velocities that were made elsewhere."""
+    return content_of([str(external_source(wildcards))], f"{wildcards.dataset}/{wildcards.method}")
+
+
+def external_options(wildcards):
+    """Options by which velocities that were made elsewhere are read."""
+    return {key: value for key, value in method_options(wildcards).items() if key not in ("method", "source")}
 
 
 def model_of(wildcards):
@@ -276,6 +375,12 @@ def model_options(wildcards):
     """Options of a model, as JSON for a command line."""
     options = {key: value for key, value in method_options(wildcards).items() if key != "method"}
     return json.dumps(options, sort_keys=True)
+
+
+def uncertainty_of(wildcards):
+    """What posterior samples say, for methods that have them."""
+    has_samples = method_options(wildcards).get("n_samples", 0) > 1
+    return f"results/{wildcards.dataset}/{wildcards.method}/uncertainty.h5" if has_samples else []
 
 
 def model_code(wildcards):
@@ -290,7 +395,9 @@ def model_yaml(wildcards):
 
 def model_environment(wildcards):
     """Environment that a model runs in."""
-    return environment_of(model_of(wildcards), f"the method {wildcards.method} ({models[model_of(wildcards)]['title']})")
+    return environment_of(
+        model_of(wildcards), f"the method {wildcards.method} ({models[model_of(wildcards)]['title']})"
+    )
 
 
 def cellrank_environment(wildcards):
@@ -319,6 +426,11 @@ def figure_options(wildcards):
 def figure_style(wildcards):
     """Look of all figures."""
     return {key: config["figures"][key] for key in ("panel_size", "dpi", "font", "font_size", "palette")}
+
+
+def comparison_code(wildcards):
+    """Hash of the code that draws this figure of all methods."""
+    return code_of("draw_comparison", f"{COMPARISON}/{wildcards.figure}")
 
 
 def figure_code(wildcards):

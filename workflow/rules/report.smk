@@ -68,3 +68,4 @@ rule tabulate_all:
         wanted_results(),
         "results/run.html",
         expand("results/{dataset}/{method}/tables.html", dataset=config["datasets"], method=config["methods"]),
+        expand("results/{dataset}/comparison.html", dataset=config["datasets"] if has_comparison() else []),

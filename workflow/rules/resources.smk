@@ -255,6 +255,22 @@ def controls_time(wildcards, input, attempt):
     return minutes(controls_seconds(sizes_of(input)), attempt)
 
 
+def comparison_memory(wildcards, input, attempt):
+    """Products of the velocities of each pair of methods, neighbours of a cell, and blocks of genes."""
+    sizes, n_methods = sizes_of(input), len(config["methods"]) + 1
+    pairs = n_methods * (n_methods - 1) / 2
+    # blocks are of at least one gene, and ranks are of 2000 cells
+    velocities = n_methods * (2e7 + 16 * sizes["n_cells"] + 8000 * sizes["n_genes"])
+    return megabytes(32 * pairs * sizes["n_cells"] + 60 * sizes["n_edges"] + velocities, attempt)
+
+
+def comparison_time(wildcards, input, attempt):
+    """A few products for each pair of methods, cell and gene, and one for each pair of neighbours and gene."""
+    sizes, n_methods = sizes_of(input), len(config["methods"]) + 1
+    products = n_methods * (n_methods - 1) / 2 * sizes["n_cells"] + n_methods * sizes["n_edges"]
+    return minutes(2e-8 * products * sizes["n_genes"], attempt)
+
+
 def order_time(wildcards, input, attempt):
     """Powers of transition matrices; percentiles over the genes for four roots, and of 10,000 cells for each cluster."""
     sizes = sizes_of(input)
@@ -288,9 +304,27 @@ def export_memory(wildcards, input, attempt):
 
 
 def import_memory(wildcards, input, attempt):
-    """What the model returned, and the same in the order of the dataset's genes."""
+    """What the model returned, the same in the order of the dataset's genes, and moments of all cells."""
     sizes = sizes_of(input)
-    return megabytes(3 * Path(input.model).stat().st_size + 12 * sizes["n_cells"] * sizes["n_genes"], attempt)
+    return megabytes(3 * Path(input.model).stat().st_size + 28 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def external_memory(wildcards, input, attempt):
+    """A file that may be compressed, what is taken of it, and moments of all cells."""
+    sizes, size = sizes_of(input), Path(input.source).stat().st_size
+    return megabytes(12 * size + 40 * sizes["n_cells"] * sizes["n_genes"] + 24 * sizes["n_counts"], attempt)
+
+
+def external_time(wildcards, input, attempt):
+    """Reading a table of text, and moments of all cells."""
+    sizes = sizes_of(input)
+    return minutes(Path(input.source).stat().st_size / 2e6 + 1e-6 * sizes["n_cells"] * sizes["n_genes"], attempt)
+
+
+def dynamo_memory(wildcards, input, attempt):
+    """The prepared data twice, and a block of genes at a time."""
+    sizes = sizes_of(input)
+    return megabytes(48 * sizes["n_counts"] + 40 * sizes["n_edges"] + 1000 * sizes["n_cells"], attempt)
 
 
 def needs_of_model(wildcards, input):
@@ -314,6 +348,32 @@ def model_time(wildcards, input, attempt):
 def model_threads(wildcards):
     """What the model says: its results may depend on their number."""
     return models[model_of(wildcards)]["resources"].get("threads", 1)
+
+
+def samples_memory(wildcards, input, attempt):
+    """A sample of the velocities, their mean and what is between them in double precision; the graph of some cells."""
+    sizes = sizes_of(input)
+    cells = min(sizes["n_cells"], 20_000)
+    edges = edges_of_graph(sizes["n_edges"]) * cells / sizes["n_cells"]
+    return megabytes(50 * sizes["n_cells"] * sizes["n_genes"] + 30 * edges, attempt)
+
+
+def samples_seconds(wildcards, sizes):
+    """A velocity graph for each sample, on one core."""
+    n_samples = method_options(wildcards)["n_samples"]
+    return 5e-10 * n_samples * edges_of_graph(sizes["n_edges"]) * sizes["n_genes"]
+
+
+def samples_threads(wildcards, input):
+    """A core for each two minutes of work, four at most; one until the sizes are known."""
+    if not Path(input.sizes).exists():
+        return 1
+    return max(1, min(4, round(samples_seconds(wildcards, sizes_of(input)) / 120)))
+
+
+def samples_time(wildcards, input, attempt):
+    """That of one core: however many there are."""
+    return minutes(samples_seconds(wildcards, sizes_of(input)), attempt)
 
 
 def shape_of_source(options):
@@ -341,9 +401,10 @@ def disk_of_dataset(options):
     # counts and what is kept of them: a fifth of all entries, twice 8 bytes
     counts, graph, figures = 3.2 * n_cells * n_genes, 6400 * n_cells, 2e7
     total = 2 * counts
+    for_dynamo = 12 * n_cells * n_genes + 2 * counts if config["dynamo"] else 0
     for method in config["methods"].values():
         n_layers = 5 if method["method"] == "dynamical" else 1
-        total += 4 * n_cells * n_genes * (3 * n_layers + 2) + counts + graph + figures
+        total += 4 * n_cells * n_genes * (3 * n_layers + 2) + counts + graph + figures + for_dynamo
     return total
 
 

@@ -1,9 +1,55 @@
 """Should a result be believed?  The same fit on counts that should say less, other methods, and a verdict."""
 
 
+# the data of a control, for other people's models, which run on it as on the dataset itself
+rule export_control:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
+        embedding="results/{dataset}/embedding.h5",
+    output:
+        temp("results/{dataset}/controls/{control}.h5"),
+    log:
+        "logs/{dataset}/export_control/{control}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/export_control/{control}.jsonl"
+    params:
+        code=code_of("export_control"),
+        clusters=clusters_of,
+        genes=genes_of,
+        max_cells=config["trust"]["max_cells"],
+        random_state=config["trust"]["random_state"],
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=controls_memory,
+        runtime=controls_time,
+    script:
+        "../scripts/export_control.py"
+
+
+use rule run_model as run_model_on_control with:
+    input:
+        cells="results/{dataset}/controls/{control}.h5",
+        sizes="results/{dataset}/sizes.json",
+        environment=model_environment,
+    output:
+        result="results/{dataset}/{method}/controls/{control}.h5",
+        samples=temp("results/{dataset}/{method}/controls/{control}_samples.h5"),
+        folder=temp(directory("results/{dataset}/{method}/controls/{control}")),
+    log:
+        "logs/{dataset}/{method}/run_model_on_control/{control}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{method}/run_model_on_control/{control}.jsonl"
+
+
 rule run_controls:
     input:
         compiled=compiled_fit,
+        fit=fit_to_control,
+        modelled=modelled_controls,
         counts="results/{dataset}/counts.h5ad",
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/sizes.json",
@@ -18,6 +64,7 @@ rule run_controls:
         clusters=clusters_of,
         genes=genes_of,
         method=method_options,
+        modelled=controls_of_model,
         sqrt_transform=stabilizes_variance,
         max_cells=config["trust"]["max_cells"],
         random_state=config["trust"]["random_state"],

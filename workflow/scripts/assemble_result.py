@@ -10,6 +10,7 @@ result = assemble.velocity_result(
     genes={column: values for column, values in genes.items() if column != "name"},
     cells={
         **{f"model_{name}": values for name, values in of_cells.items()},
+        **(store.load_arrays(files.uncertainty) if files.uncertainty else {}),
         **store.load_arrays(files.confidence),
         **store.load_arrays(files.time),
     },
@@ -26,6 +27,6 @@ result = assemble.velocity_result(
     **store.load_arrays(files.graph),
 )
 result.write_h5ad(snakemake.output.result)
-assemble.add_layers(snakemake.output.result, files.prepared, files.fit)
+store.add_layers(snakemake.output.result, files.prepared, files.fit)
 result.var.to_csv(snakemake.output.genes, index_label="gene")
 result.obs.to_csv(snakemake.output.cells, index_label="cell")

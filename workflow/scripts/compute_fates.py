@@ -1,7 +1,7 @@
 """Fate probabilities of the cells by CellRank: a program of its own, for the Python of envs/cellrank.yaml.
 
-It must not import the workflow's library, which is held to other versions than that environment has.  The last line that a run
-which fails writes says why.
+It must not import the workflow's library, which is held to other versions than that environment has.  The last line
+that a run which fails writes says why.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     run_model.py --model velovi --cells cells.h5 --options '{...}' --result model.h5 --samples samples.h5 --folder model
 
 It reads what `veloshard.exchange` wrote, calls `fit` of models/<model>.py, and writes what that returned.  The library
-is not imported here: it is held to other versions than the model's environment has.  docs/models.md says what a model is
-given and must return.  The last line that a run which fails writes says why.
+is not imported here: it is held to other versions than the model's environment has.  docs/models.md says what a model
+is given and must return.  The last line that a run which fails writes says why.
 """
 
 import argparse

@@ -245,14 +245,19 @@ def read_annotations(path, *, where, key):
                     values = read_elem(file["obsm"][name])
                     if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "iuf":
                         embeddings[name] = values
-        elif path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-            if isinstance(table.index, pd.RangeIndex) and table.shape[1]:
-                table = table.set_index(table.columns[0])
         else:
-            separator = "," if ".csv" in path.name else "\t"
-            table = pd.read_csv(path, sep=separator, index_col=0, dtype={0: str})
+            table = read_table(path)
     table.index = table.index.astype(str)
     if not len(table):
         raise InputError(f"{where}: the file has no rows. {remedy}")
     return table, embeddings
+
+
+def read_table(path):
+    """Table of a csv, tsv or parquet file, whose first column holds the names of its rows."""
+    path = Path(path)
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+        return table.set_index(table.columns[0]) if isinstance(table.index, pd.RangeIndex) and table.shape[1] else table
+    separator = "," if ".csv" in path.name else "\t"
+    return pd.read_csv(path, sep=separator, index_col=0, dtype={0: str})

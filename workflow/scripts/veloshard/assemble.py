@@ -4,22 +4,18 @@ import importlib.metadata
 import json
 
 import anndata
-import h5py
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from veloshard import __version__, store
+from veloshard import __version__
 from veloshard.cell_cycle import PHASES
 from veloshard.figures.style import Style, clusters_of
 from veloshard.graph import split_signs
-from veloshard.moments import first_moments
 from veloshard.ranking import rankings_for_anndata
 from veloshard.selection import as_labels, labelled_colors
 from veloshard.simulate import simulate
 
-# Genes that are read, transposed and written at a time.
-GENES_AT_A_TIME = 64
 # Packages that decide the bits of a result.
 PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "scanpy", "umap-learn", "anndata", "h5py")
 
@@ -151,27 +147,3 @@ def _label_clusters(result, column):
     result.uns[f"{column}_colors"] = np.array(
         [to_hex(color_of.get(name, drawn.unknown)) for name in result.obs[column].cat.categories]
     )
-
-
-def add_layers(path, prepared_path, fit_path):
-    """Append the dense layers of a result, Ms, Mu and those of the fit, to the file that `velocity_result` went to.
-
-    All are float32 (n_cells, n_genes).  Genes are moved in blocks: no whole layer is ever in memory.
-    """
-    block, _ = store.load_block(prepared_path)
-    with h5py.File(path, "r+") as file:
-        n_cells, n_genes = len(block.around.indptr) - 1, len(block.names)
-        chunks = (min(n_cells, 4096), min(n_genes, GENES_AT_A_TIME))
-        names = ["Ms", "Mu", *store.fit_layer_names(fit_path)]
-        for name in names:
-            layer = file["layers"].create_dataset(name, (n_cells, n_genes), "f4", chunks=chunks)
-            layer.attrs["encoding-type"], layer.attrs["encoding-version"] = "array", "0.2.0"
-        for first in range(0, n_genes, GENES_AT_A_TIME):
-            genes = slice(first, min(first + GENES_AT_A_TIME, n_genes))
-            for name in names:
-                if name in ("Ms", "Mu"):
-                    counts = block.spliced if name == "Ms" else block.unspliced
-                    values = first_moments(counts[:, genes], block.around)
-                else:
-                    values = store.load_fit_layer(fit_path, name, genes=genes)
-                file["layers"][name][:, genes] = values.T

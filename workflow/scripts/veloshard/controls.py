@@ -4,6 +4,7 @@ All of it is computed on at most some thousand cells, so that time and memory do
 """
 
 import logging
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 KEPT_COUNTS = 0.5
 # by which a method's velocities are compared with others'
 GENE_WISE = ("steady_state", "stochastic", "dynamical")
+# the null control, and half of the molecules
+CONTROLS = ("permuted", "thinned")
 # what the null control leaves of
 SURVIVING = ("likelihood", "confidence", "coherence")
 # column of the samples' names, and cells of a sample that can be judged alone
@@ -70,7 +73,7 @@ def groups_of(sample, clusters, *, random_state=0):
     return KMeans(n_groups, n_init=1, random_state=random_state).fit(sample.obsm["X_pca"]).labels_
 
 
-def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state=0):
+def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state=0, modelled=None):
     """What of a method's result survives its controls.
 
     Parameters
@@ -87,56 +90,78 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
         Of the method's velocity graph.
     random_state : int
         Seed of all draws.
+    modelled : dict, optional
+        For a method that is no gene-wise one, its `contract.Fit` with the column `velocity_genes`: `observed`, of the
+        sample's cells, and those of the controls that it was run on, by their name in `CONTROLS`.
 
     Returns
     -------
     dict
         Fit for JSON.  `cells`: how many were used.  `observed`, `permuted`, `thinned`: each `velocity_genes`,
         `likelihood` (median over velocity genes; None for methods without), `confidence` (mean over cells) and
-        `coherence` (`coherence.gene_coherence`); with no velocity genes the others are None.
+        `coherence` (`coherence.gene_coherence`); with no velocity genes the others are None.  A control that was not
+        run holds a `reason` and no numbers.
 
         `samples`: of a dataset of several samples, how many have `MIN_CELLS_OF_SAMPLE` cells, and the `coherence` of
-        fits to each alone, mean by numbers of cells; None of a single sample.  Samples that differ in their chemistry
-        make all genes point from one to the other.
+        fits to each alone (of `modelled` those cells of the one fit), mean by numbers of cells; None of a single
+        sample.  Samples that differ in their chemistry make all genes point from one to the other.
 
         `permuted` is the null control: unspliced and spliced counts each permuted among the cells of a group, so
         that groups keep their means, and nothing within them depends on anything.  Its `variation` is the share
         of the velocities' variance within groups that survives (median over genes), its `cosine` that of the
         cells' velocities with the observed ones (median).  `survives`: of the numbers named `SURVIVING`, permuted over
         observed.  `thinned` has seen each molecule with probability one half, and its neighbours by those; its
-        `cosine` likewise.  Where counts are no whole numbers it holds a `reason` and no numbers.  `methods`: `cosine`
-        of the velocities with those of each other gene-wise method with its default options, over the velocity
-        genes of both.
+        `cosine` likewise.  `methods`: `cosine` of the velocities with those of each other gene-wise method with its
+        default options, over the velocity genes of both.
     """
-    rng = np.random.default_rng(random_state)
-    observed = _run(sample, method)
-    found = {"cells": sample.n_obs, "observed": _scores(observed, rng, sqrt_transform)}
-    found["samples"] = _within_samples(sample, method, rng, sqrt_transform, random_state)
+    score = partial(_scores, random_state=random_state, sqrt_transform=sqrt_transform)
+    observed = _run(sample, method) if modelled is None else _as_run(modelled["observed"], sample)
+    found = {"cells": sample.n_obs, "observed": score(observed)}
+    found["samples"] = _within_samples(sample, None if modelled else method, observed, score, random_state)
     log.info("observed: %s; within samples: %s", found["observed"], found["samples"])
 
-    permuted = _run(permuted_within(sample, groups, rng), method)
-    found["permuted"] = {
-        **_scores(permuted, rng, sqrt_transform),
-        "cosine": _median_cosine(observed, permuted),
-        "variation": _surviving_variation(observed, permuted, groups),
-    }
-    found["survives"] = {name: _share(found["permuted"][name], found["observed"][name]) for name in SURVIVING}
-    log.info("permuted within groups: %s", found["permuted"])
-
-    if all(_are_whole(counts.layers[layer]) for layer in LAYERS):
-        thinned = _run(_thinned(counts, sample, rng, random_state), method)
-        found["thinned"] = {**_scores(thinned, rng, sqrt_transform), "cosine": _median_cosine(observed, thinned)}
-    else:
-        found["thinned"] = {"reason": "counts are no whole numbers, which cannot be thinned"}
-    log.info("half of the counts: %s", found["thinned"])
+    for control in CONTROLS:
+        if modelled is not None and control not in modelled:
+            found[control] = {"reason": "the model was not run on it (trust.model_controls)"}
+            continue
+        try:
+            data, _ = make_control(counts, sample, control=control, groups=groups, random_state=random_state)
+        except InputError as error:
+            found[control] = {"reason": str(error)}
+            continue
+        run = _run(data, method) if modelled is None else _as_run(modelled[control], data)
+        found[control] = {**score(run), "cosine": _median_cosine(observed, run)}
+        if control == "permuted":
+            found[control]["variation"] = _surviving_variation(observed, run, groups)
+        log.info("%s: %s", control, found[control])
+    found["survives"] = {name: _share(found["permuted"].get(name), found["observed"][name]) for name in SURVIVING}
 
     others = [name for name in GENE_WISE if name != method["method"]]
     found["methods"] = {name: _median_cosine(observed, _run(sample, {"method": name})) for name in others}
     return found
 
 
-def _within_samples(sample, method, rng, sqrt_transform, random_state):
-    """Number of large samples, and coherence of fits to each alone."""
+def make_control(counts, sample, *, control, groups, random_state=0):
+    """The data of a control, prepared and as counts: two AnnData, (n_cells, n_prepared_genes) and (n_cells, n_genes).
+
+    counts, sample, groups, random_state : as `run_controls` takes them.   control : one of `CONTROLS`.
+    Raises InputError where counts cannot be thinned.
+    """
+    rng = np.random.default_rng([random_state, CONTROLS.index(control)])
+    if control == "permuted":
+        sources = permutations_within(groups, rng)
+        return permuted(sample, sources), permuted(counts, sources)
+    if not all(_are_whole(counts.layers[layer]) for layer in LAYERS):
+        raise InputError("counts are no whole numbers, which cannot be thinned")
+    # sizes that came with the file are those of all molecules
+    half = AnnData(
+        obs=counts.obs[[]], var=counts.var[[]], layers={layer: thin(counts.layers[layer], rng) for layer in LAYERS}
+    )
+    return _prepared_like(sample, half, random_state), half
+
+
+def _within_samples(sample, method, observed, score, random_state):
+    """Number of large samples, and coherence of fits to each alone; without a `method`, of the observed one there."""
     names = sample.obs.get(SAMPLE, default="")
     sizes = np.unique(names, return_counts=True)
     large = {name: size for name, size in zip(*sizes, strict=True) if size >= MIN_CELLS_OF_SAMPLE}
@@ -144,23 +169,36 @@ def _within_samples(sample, method, rng, sqrt_transform, random_state):
         return {"samples": len(large), "coherence": None}
     weighted = 0.0
     for name, size in large.items():
-        alone = sample[(names == name).to_numpy()].copy()
+        members = (names == name).to_numpy()
+        alone = sample[members].copy()
         add_neighbors(alone, n_neighbors=int(sample.uns["prepare"]["n_neighbors"]), random_state=random_state)
+        run = _run(alone, method) if method else _as_run(_of_cells(observed.fit, members), alone)
         # without velocity genes nothing moves
-        weighted += size * (_scores(_run(alone, method), rng, sqrt_transform)["coherence"] or 0.0)
+        weighted += size * (score(run)["coherence"] or 0.0)
     return {"samples": len(large), "coherence": _number(weighted / sum(large.values()))}
 
 
-def permuted_within(prepared, groups, rng):
-    """A copy of a prepared dataset whose layers are each permuted among the cells of a group."""
-    permuted = prepared.copy()
+def _of_cells(fit, members):
+    return fit._replace(layers={name: values[:, members] for name, values in fit.layers.items()})
+
+
+def permutations_within(groups, rng):
+    """For each layer, from which cell every cell gets its counts: one of its own group, int (n_cells,)."""
+    sources = {}
     for layer in LAYERS:
-        source = np.arange(prepared.n_obs)
+        sources[layer] = np.arange(len(groups))
         for group in np.unique(groups[groups >= 0]):
             members = np.flatnonzero(groups == group)
-            source[members] = rng.permutation(members)
-        permuted.layers[layer] = prepared.layers[layer].tocsr()[source].tocsc()
-    return permuted
+            sources[layer][members] = rng.permutation(members)
+    return sources
+
+
+def permuted(data, sources):
+    """A copy of AnnData whose layers have the rows that `permutations_within` says."""
+    moved = data.copy()
+    for layer in LAYERS:
+        moved.layers[layer] = data.layers[layer].tocsr()[sources[layer]].asformat(data.layers[layer].format)
+    return moved
 
 
 def thin(counts, rng):
@@ -171,20 +209,16 @@ def thin(counts, rng):
     return kept
 
 
-def _thinned(counts, sample, rng, random_state):
-    """Cells and genes of a sample, prepared from half of their molecules."""
-    # sizes that came with the file are those of all molecules
-    half = AnnData(
-        obs=counts.obs[[]], var=counts.var[[]], layers={layer: thin(counts.layers[layer], rng) for layer in LAYERS}
-    )
-    genes = half.var_names.isin(sample.var_names)
-    half = normalised(half, genes, n_top_genes=genes.sum())
+def _prepared_like(sample, counts, random_state):
+    """Cells and genes of a sample, prepared from other counts of them."""
+    genes = counts.var_names.isin(sample.var_names)
+    prepared = normalised(counts, genes, n_top_genes=genes.sum())
     if "PCs" in sample.varm:
-        add_components(half, n_pcs=int(sample.uns["prepare"]["n_pcs"]), random_state=random_state)
+        add_components(prepared, n_pcs=int(sample.uns["prepare"]["n_pcs"]), random_state=random_state)
     else:  # the user brought them, perhaps corrected for what those of these counts would show
-        half.obsm["X_pca"] = sample.obsm["X_pca"]
-    add_neighbors(half, n_neighbors=int(sample.uns["prepare"]["n_neighbors"]), random_state=random_state)
-    return half
+        prepared.obsm["X_pca"] = sample.obsm["X_pca"]
+    add_neighbors(prepared, n_neighbors=int(sample.uns["prepare"]["n_neighbors"]), random_state=random_state)
+    return prepared
 
 
 def _are_whole(counts):
@@ -193,7 +227,7 @@ def _are_whole(counts):
 
 
 def _run(prepared, method):
-    """`Run` of a method on a prepared dataset."""
+    """`Run` of a gene-wise method on a prepared dataset."""
     around = neighborhood(connectivity_weights(prepared.obsp["connectivities"]))
     layers = [sparse.csc_matrix(prepared.layers[layer], dtype=np.float32) for layer in LAYERS]
     block = GeneBlock(np.asarray(prepared.var_names), *layers, around)
@@ -206,7 +240,14 @@ def _run(prepared, method):
     return Run(fit, chosen, first_moments(layers[0], around), prepared.obsp["distances"])
 
 
-def _scores(run, rng, sqrt_transform):
+def _as_run(fit, prepared):
+    """`Run` of a fit that was made elsewhere of a prepared dataset."""
+    around = neighborhood(connectivity_weights(prepared.obsp["connectivities"]))
+    spliced = sparse.csc_matrix(prepared.layers["spliced"], dtype=np.float32)
+    return Run(fit, fit.genes["velocity_genes"], first_moments(spliced, around), prepared.obsp["distances"])
+
+
+def _scores(run, *, random_state, sqrt_transform):
     scores = {
         "velocity_genes": int(run.velocity_genes.sum()),
         "likelihood": None,
@@ -222,7 +263,13 @@ def _scores(run, rng, sqrt_transform):
         scores["likelihood"] = _number(np.median(run.fit.genes["fit_likelihood"][run.velocity_genes]))
     scores["confidence"] = _number(np.nanmean(confidence_and_length(velocity, run.distances).confidence))
     scores["coherence"] = _number(
-        gene_coherence(moments, velocity, run.distances, rng=rng, sqrt_transform=sqrt_transform)
+        gene_coherence(
+            moments,
+            velocity,
+            run.distances,
+            rng=np.random.default_rng(random_state),
+            sqrt_transform=sqrt_transform,
+        )
     )
     return scores
 

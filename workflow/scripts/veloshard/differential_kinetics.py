@@ -29,8 +29,8 @@ N_POINTS, END = 48, 0.02
 MIN_CELLS = 10
 # Standard deviation of how far clusters are from curves that are right, in standard deviations of the counts, because
 # no fit is perfect; and how many clusters' worth that counts when a gene's own clusters are asked.  Chosen so that
-# p-values hold on simulated data without noise beyond that of counting, where fits are all that errs
-# (benchmarks/README.md); they are cautious on noisy data.
+# p-values nearly hold on deep simulated data without noise beyond that of counting, where fits are all that errs
+# (benchmarks/README.md has what is false of what they find); they are cautious on noisy data.
 MISFIT, N_PRIOR = 0.05, 10
 
 

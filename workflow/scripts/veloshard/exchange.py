@@ -3,6 +3,7 @@
 Plain HDF5 that every version of h5py reads: no file of AnnData's, whose format changes with its version.
 """
 
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import h5py
@@ -24,7 +25,8 @@ class Modelled(NamedTuple):
     """What a model returned, in its own order of genes.
 
     cells, genes : names, (n_cells,) and (n_fitted,).   layers : float32 (n_cells, n_fitted) by name, among them
-    `velocity`.   of_genes, of_cells : columns (n_fitted,) and (n_cells,).   places : (n_cells, n_dims) by key of `obsm`.
+    `velocity`.   of_genes, of_cells : columns (n_fitted,) and (n_cells,).   places : (n_cells, n_dims) by key of
+    `obsm`.
     """
 
     cells: np.ndarray
@@ -76,11 +78,25 @@ def load_modelled(path):
         )
 
 
+@contextmanager
+def open_samples(path, genes):
+    """Function that reads the posterior samples that `run_model` wrote, and how many there are; while the file is open.
+
+    genes : names of those wanted, all there.   The function takes a sample's number, and returns its velocities,
+    float32 (n_cells, n_genes).
+    """
+    with h5py.File(path) as file:
+        column = {name: number for number, name in enumerate(store.text(file["genes"]))}
+        columns = np.array([column[name] for name in genes])
+        stored = file["velocity"]
+        yield (lambda number: np.ascontiguousarray(stored[number][:, columns])), len(stored)
+
+
 def as_fit(modelled, *, cells, genes):
     """`contract.Fit` of a `Modelled`, in the order of a dataset's cells and genes, (n_cells,) and (n_genes,) names.
 
-    Genes that the model left out are rows with a reason.  Raises InputError where cells are not the dataset's, where genes
-    are there that it does not have, or where nothing was fitted.
+    Genes that the model left out are rows with a reason.  Raises InputError where cells are not the dataset's, where
+    genes are there that it does not have, or where nothing was fitted.
     """
     if not np.array_equal(modelled.cells, cells):
         raise InputError(f"the model returned {len(modelled.cells)} cells that are not the dataset's {len(cells)}")

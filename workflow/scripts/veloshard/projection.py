@@ -37,11 +37,17 @@ def project(transition, embedding):
     between cells, not between embeddings.  Zero for a cell without transitions, NaN where its own place is NaN;
     others without a place do not count.
     """
-    places = np.ascontiguousarray(embedding, dtype=np.float64)
-    arrows = _displacements(transition.indptr, transition.indices, transition.data, places)
+    places = np.asarray(embedding, dtype=np.float64)
+    arrows = displacements(transition, places)
     mean_length = np.nanmean(np.linalg.norm(arrows, axis=1))
     spacing = np.mean(np.nanmax(places, axis=0) - np.nanmin(places, axis=0)) / math.sqrt(len(places))
     return arrows * (0.25 * spacing / mean_length) if mean_length > 0 else arrows
+
+
+def displacements(transition, embedding):
+    """`project` without the common factor: each cell's arrow, float64 (n_cells, n_dims), rests on its own row alone."""
+    places = np.ascontiguousarray(embedding, dtype=np.float64)
+    return _displacements(transition.indptr, transition.indices, transition.data, places)
 
 
 def grid_field(embedding, arrows, *, density=1.0, smooth=0.5, n_neighbors=None):

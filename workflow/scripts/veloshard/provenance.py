@@ -8,6 +8,9 @@ import pandas as pd
 
 from veloshard import store
 
+# rules whose jobs are the fit of a method; what comes after is alike for all
+FITTING = ("fit_genes", "merge_fits", "refit_genes", "run_model", "import_model")
+
 EXPLANATION = (
     "What was run, from what, and what it took. Look at the verdicts first: a result that is not to be trusted "
     "is drawn as neatly as any other. Click on a column's name to sort by it."
@@ -177,3 +180,18 @@ def jobs_table(benchmarks):
         }
     )
     return table.sort_values("seconds", ascending=False).reset_index()
+
+
+def costs_of_methods(jobs, dataset):
+    """A row a method of a dataset: seconds and peak memory of its fit, and seconds of all its jobs.
+
+    jobs : of `jobs_table`.   Seconds are summed over the jobs, of which several may have run at once.
+    """
+    own = jobs[(jobs["dataset"] == dataset) & (jobs["method"] != "")]
+    fits = own[own["rule"].isin(FITTING)].groupby("method")
+    columns = {
+        "seconds of the fit": fits["seconds"].sum(),
+        "peak MB of the fit": fits["peak MB"].max(),
+        "seconds of all jobs": own.groupby("method")["seconds"].sum(),
+    }
+    return pd.DataFrame(columns).rename_axis("method").reset_index()

@@ -21,6 +21,8 @@ from veloshard.errors import InputError
 from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 
+GENES_AT_A_TIME = 64  # that are read, transposed and written together
+TRUE_VELOCITY = "true_velocity"
 CELLS_AT_ONCE = 1 << 14  # rows of a neighbour graph that are read together: some 10 MB
 
 
@@ -216,6 +218,19 @@ def save_fit(path, fit, names, *, of_cells, places):
         _write_table(file.create_group("places"), places)
 
 
+def load_fit(path, *, cells):
+    """`contract.Fit` of some cells of a merged fit, its velocities only, with the column `velocity_genes`.
+
+    cells : bool (n_cells,).
+    """
+    genes = load_fit_genes(path)
+    genes.pop("name")
+    with h5py.File(path) as file:
+        # the velocities are all that is asked of such a fit
+        layers = {"velocity": file["layers/velocity"][()][:, cells]}
+    return contract.Fit(genes, layers)
+
+
 def load_fit_cells(path):
     """What a fit says of the cells: columns (n_cells,), and (n_cells, n_dims) by key of `obsm`; both may be empty."""
     with h5py.File(path) as file:
@@ -314,14 +329,70 @@ def load_fit_layer(path, name, *, genes=slice(None), cells=slice(None)):
 
 def load_times(path):
     """Gene-wise times of a merged fit and the likelihoods of their genes, by the names that `time` takes; or none."""
-    fit_t = load_fit_layer(path, "fit_t")
-    return {} if fit_t is None else {"fit_t": fit_t, "likelihood": load_fit_genes(path)["fit_likelihood"]}
+    fit_t, likelihood = load_fit_layer(path, "fit_t"), load_fit_genes(path).get("fit_likelihood")
+    return {} if fit_t is None or likelihood is None else {"fit_t": fit_t, "likelihood": likelihood}
 
 
 def fit_layer_names(path):
     """Names of the layers of a merged fit."""
     with h5py.File(path) as file:
         return list(file["layers"])
+
+
+def add_layers(path, prepared_path, fit_path, *, names=None, missing=np.nan):
+    """Append dense layers of a result to an AnnData file of its cells and genes: Ms, Mu and those of the fit.
+
+    names : {name in the file: Ms, Mu or a layer of the fit}, by default all by their own names.   missing : what genes
+    without a fit have.   All are float32 (n_cells, n_genes).  Genes are moved in blocks: no whole layer is ever in
+    memory.
+    """
+    block, _ = load_block(prepared_path)
+    names = names or {name: name for name in ("Ms", "Mu", *fit_layer_names(fit_path))}
+    with h5py.File(path, "r+") as file:
+        n_cells, n_genes = len(block.around.indptr) - 1, len(block.names)
+        chunks = (min(n_cells, 4096), min(n_genes, GENES_AT_A_TIME))
+        for name in names:
+            layer = file["layers"].create_dataset(name, (n_cells, n_genes), "f4", chunks=chunks)
+            layer.attrs["encoding-type"], layer.attrs["encoding-version"] = "array", "0.2.0"
+        for first in range(0, n_genes, GENES_AT_A_TIME):
+            genes = slice(first, min(first + GENES_AT_A_TIME, n_genes))
+            for name, ours in names.items():
+                if ours in ("Ms", "Mu"):
+                    counts = block.spliced if ours == "Ms" else block.unspliced
+                    values = first_moments(counts[:, genes], block.around)
+                else:
+                    values = load_fit_layer(fit_path, ours, genes=genes)
+                    values[np.isnan(values)] = missing
+                file["layers"][name][:, genes] = values.T
+
+
+def load_truth(path, prepared):
+    """True velocities of the cells and genes of a `Prepared`, from a file with the dense layer `true_velocity`.
+
+    Returns the genes that have one, bool (n_genes,), and a function of rows of genes, ints, that reads them: float32
+    (n_rows, n_cells); None where the file has no such layer.  Raises InputError where it lacks some of the cells.
+    """
+    with h5py.File(path) as file:
+        if not isinstance(file.get(f"layers/{TRUE_VELOCITY}"), h5py.Dataset):
+            return None
+        cells, columns = (
+            _positions(_names(file[table]), wanted)
+            for table, wanted in (("obs", prepared.cells), ("var", prepared.genes))
+        )
+    if np.any(cells < 0):
+        raise InputError(f"{path}: layer {TRUE_VELOCITY} lacks {np.sum(cells < 0)} of {len(cells)} cells; rename it")
+
+    def read(rows):
+        wanted = columns[rows]
+        if len(wanted) == 0:
+            return np.empty((0, len(cells)), dtype=np.float32)
+        first, last = wanted.min(), wanted.max()
+        with h5py.File(path) as file:
+            layer = file["layers"][TRUE_VELOCITY]
+            values = layer[:, first : last + 1]
+        return np.ascontiguousarray(values[np.ix_(cells, wanted - first)].T, dtype=np.float32)
+
+    return columns >= 0, read
 
 
 class Result(NamedTuple):
@@ -432,6 +503,12 @@ def _write_array(group, name, values):
 def _load_table(path, group):
     with h5py.File(path) as file:
         return {name: text(column) for name, column in file[group].items()}
+
+
+def _positions(names, wanted):
+    """Place of each of the wanted names among some names, -1 where it is not there."""
+    place = {name: number for number, name in enumerate(names)}
+    return np.array([place.get(name, -1) for name in wanted])
 
 
 def _names(group):

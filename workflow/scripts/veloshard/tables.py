@@ -3,6 +3,7 @@
 import pandas as pd
 
 from veloshard import store
+from veloshard.comparison import TRUTH
 
 # a page stays below a few hundred kB, and nobody reads on; the csv files hold the rest
 MOST_ROWS = 300
@@ -12,6 +13,11 @@ GENE_COLUMNS = (
     "fit_gamma", "fit_t_", "fit_scaling", "fit_support", "fit_r2", "fit_alpha_error", "fit_beta_error",
     "fit_gamma_error", "fit_t__error",
 )  # fmt: skip
+
+COMPARISON = (
+    "Methods that agree may be wrong together, but where they disagree at most one of them is right. Look first at the "
+    "verdicts, then at the directions that are known. Click on a column's name to sort by it."
+)
 
 
 def result_tables(*, genes, roots=(), ranking=(), kinetics=(), trust=()):
@@ -42,6 +48,24 @@ def result_tables(*, genes, roots=(), ranking=(), kinetics=(), trust=()):
     return f"{explanation}Click on a column's name to sort by it; numbers are rounded, the csv files have all.", tables
 
 
+def comparison_tables(*, methods, pairs, costs):
+    """Tables of a comparison by their captions, as `pages.table_page` takes them.
+
+    methods, pairs : paths of `methods.csv` and `comparison.csv`.   costs : of `provenance.costs_of_methods`.
+    """
+    found = _read(pairs)
+    true = found["other"] == TRUTH
+    tables = {"Methods: what each found, and what it took": _read(methods).merge(costs, on="method", how="left")}
+    tables["Pairs of methods: medians over cells or genes that both have, rank correlations of their times"] = found[
+        ~true
+    ].dropna(axis=1, how="all")
+    if true.any():
+        tables["Against the truth: the same, of each method in its own velocity genes"] = (
+            found[true].drop(columns="other").dropna(axis=1, how="all")
+        )
+    return tables
+
+
 def genes_table(genes):
     """The velocity genes with the parameters of their fit, the best fitted first."""
     columns = [column for column in GENE_COLUMNS if column in genes]
@@ -70,5 +94,6 @@ def _first(table, caption):
 
 
 def _read(path):
-    # a gene may be called NA or nan
-    return pd.read_csv(path, dtype={"gene": str, "cluster": str}, keep_default_na=False, na_values=[""])
+    # a gene may be called NA or nan, and a method 007
+    names = dict.fromkeys(("gene", "cluster", "method", "other"), str)
+    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])

@@ -73,7 +73,7 @@ def root_sensitivity(orders, graph, connectivities, *, names, codes, fit_t=None,
     else:
         chosen = orders["latent_time"][cells]
         others = [latent_time(fit_t[:, cells], likelihood, row, around) for row in scores]
-    return {name: _rank_correlation(chosen, other) for name, other in zip(roots, others, strict=True)}
+    return {name: rank_correlation(chosen, other) for name, other in zip(roots, others, strict=True)}
 
 
 def terminal_states(graph, distances):
@@ -273,7 +273,7 @@ def _unit_range(values):
     return (values - low) / span if span > 1e-3 * np.abs(values).max() else np.zeros_like(values)
 
 
-def _rank_correlation(first, second):
+def rank_correlation(first, second):
     """Spearman correlation of the cells that have both; NaN where one of them does not vary."""
     known = np.isfinite(first) & np.isfinite(second)
     ranks = np.array([rankdata(values[known]) for values in (first, second)])

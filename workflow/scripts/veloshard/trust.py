@@ -70,7 +70,7 @@ def measured(quality, controls, *, in_root_cluster=None, detected_roots=None, tr
         "median likelihood": controls["observed"]["likelihood"],
         "coherence": coherence,
         "clear coherence": coherence,
-        "variation that survives the null control": controls["permuted"]["variation"],
+        "variation that survives the null control": controls["permuted"].get("variation"),
         "cosine with half of the counts": controls["thinned"].get("cosine"),
         "least cosine with another method": min(others, default=None),
         "detected roots in the root's cluster": _enrichment(detected_roots, in_root_cluster),

@@ -1,8 +1,9 @@
 """One figure a file: `draw(result, *, style, **options)` returns a matplotlib Figure.
 
-A new figure is a new file here; it is found by its name.  `result` is a velocity result with AnnData's
-attributes (obs, var, obsm, obsp, uns, layers).  Of a layer only single columns are read, so that layers may
-stay on disk.  Nothing here touches pyplot or leaves a trace in matplotlib's global settings.
+A new figure is a new file here; it is found by its name.  Those of all methods together are in `comparison/`.
+`result` is a velocity result with AnnData's attributes (obs, var, obsm, obsp, uns, layers).  Of a layer only single
+columns are read, so that layers may stay on disk.  Nothing here touches pyplot or leaves a trace in matplotlib's
+global settings.
 """
 
 import importlib
@@ -31,16 +32,17 @@ METADATA = {
 }
 
 
-def names():
-    """Names of all figures, in alphabetical order."""
-    return tuple(sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED))
+def names(of=""):
+    """Names of all figures of a result, or of what the folder `of` holds those of, in alphabetical order."""
+    modules = pkgutil.iter_modules([str(Path(__path__[0], of))])
+    return tuple(sorted({module.name for module in modules if not module.ispkg} - SHARED))
 
 
-def load(name):
-    """Return the `draw` function of the figure called `name`; InputError if there is no such figure."""
-    if name not in names():
-        raise InputError(f"no figure {name!r} ({choices(names(), name)}).")
-    return importlib.import_module(f"{__name__}.{name}").draw
+def load(name, of=""):
+    """Return the `draw` function of the figure called `name`, `of` as for `names`; InputError if there is none."""
+    if name not in names(of):
+        raise InputError(f"no figure {name!r} ({choices(names(of), name)}).")
+    return importlib.import_module(".".join(filter(None, [__name__, of, name]))).draw
 
 
 def save(figure, path, dpi):

@@ -5,7 +5,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 
 from veloshard.errors import InputError, choices
-from veloshard.figures.style import TITLE_HEIGHT, UNKNOWN, add_legend, cluster_entries, clusters_of, new_figure
+from veloshard.figures.style import UNKNOWN, add_legend, cluster_entries, clusters_of, panel_grid
 
 # above this many cells a vector file of them is slow to open, so that points become an image
 RASTERISE_ABOVE = 5_000
@@ -46,13 +46,12 @@ def _two_dimensions(result, key, what):
 
 
 def embedding_panels(result, style, n_panels=1, beside=0.0):
-    """Return a figure and its `n_panels` axes, shaped and limited as the embedding of `result`.
+    """Return a figure and its `n_panels` axes, shaped and limited as the embedding of `result`, in rows.
 
     `beside` : inches to keep free at the side of each panel.  Cells without a position do not count.
     """
     width, height = panel_shape(result, style)
-    figure = new_figure(n_panels * (width + beside), height + TITLE_HEIGHT)
-    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+    figure, panels = panel_grid(n_panels, width + beside, height)
     basis = basis_of(result).upper()
     for axes in panels:
         frame(axes, result)
@@ -151,10 +150,10 @@ def draw_arrows(axes, tails, vectors, *, typical_length, color):
     )
 
 
-def columns_map(result, style, columns, *, computed_by, percentiles=(0, 100)):
+def columns_map(result, style, columns, *, computed_by, **colours):
     """Return a figure with a panel for each column of `obs`, its cells coloured by the column.
 
-    columns : labels by their names in `obs`.   percentiles : as of `draw_values`.   Raises InputError where one is
+    columns : labels by their names in `obs`.   colours : options of `draw_values`.   Raises InputError where one is
     missing, which `computed_by` says how to have.
     """
     missing = [column for column in columns if column not in result.obs]
@@ -163,25 +162,37 @@ def columns_map(result, style, columns, *, computed_by, percentiles=(0, 100)):
     figure, panels = embedding_panels(result, style, n_panels=len(columns), beside=COLOURBAR_WIDTH)
     for axes, (column, label) in zip(panels, columns.items(), strict=True):
         values = np.asarray(result.obs[column])
-        draw_values(axes, positions_of(result), values, style=style, label=label, percentiles=percentiles)
+        draw_values(axes, positions_of(result), values, style=style, label=label, **colours)
     return figure
 
 
 def draw_values(
-    axes, positions, values, *, style, label, cmap="viridis", percentiles=(0, 100), symmetric=False, shrink=0.6
+    axes,
+    positions,
+    values,
+    *,
+    style,
+    label,
+    cmap="viridis",
+    percentiles=(0, 100),
+    limits=None,
+    symmetric=False,
+    shrink=0.6,
 ):
     """Draw cells coloured by `values`, with a colourbar; cells with NaN are grey and lie underneath.
 
-    values : (n_cells,).  percentiles : of the values, where the colours begin and end.  symmetric : the colours
-    reach equally far to both sides of 0, to the upper percentile of the absolute values.  shrink : height of
-    the colourbar as a share of the panel's.  Without any finite value all cells are grey and there is no
-    colourbar.
+    values : (n_cells,).  limits : where the colours begin and end, by default at the `percentiles` of the values.
+    symmetric : the colours reach equally far to both sides of 0, to the upper percentile of the absolute values.
+    shrink : height of the colourbar as a share of the panel's.  Without any finite value all cells are grey and there
+    is no colourbar.
     """
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
     colours = np.tile(to_rgba(UNKNOWN), (len(values), 1))
     if known.any():
-        if symmetric:
+        if limits is not None:
+            low, high = limits
+        elif symmetric:
             low, high = np.percentile(np.abs(values[known]), percentiles[1]) * np.array([-1, 1])
         else:
             low, high = np.percentile(values[known], percentiles)
