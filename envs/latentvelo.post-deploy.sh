@@ -11,5 +11,3 @@ python -m zipfile -e "$download"/dynamo_release-*.whl "$download/dynamo"
 packages=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 rm -rf "$packages/latentvelo"
 mv "$download/dynamo/dynamo/external/latentvelo" "$packages/latentvelo"
-cp "$download"/dynamo/dynamo_release-*.dist-info/LICENSE* "$packages/latentvelo/" 2>/dev/null ||
-    cp "$download"/dynamo/dynamo_release-*.dist-info/licenses/LICENSE* "$packages/latentvelo/"

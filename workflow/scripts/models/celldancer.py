@@ -1,9 +1,10 @@
 """cellDancer (Li 2024): rates of each cell and gene, from a small neural network a gene.
 
-The network of a gene takes (u, s) of a cell, each divided by its maximum over the cells, and returns (alpha, beta, gamma)
-of that cell, such that a step of ds/dt = beta u - gamma s, du/dt = alpha - beta u points to one of its neighbours.
-Results here are those of cellDancer with its division undone: in units of Ms, Mu and cellDancer's own time, in which the
-step lasts 0.5.
+The network of a gene takes (u, s) of a cell, each divided by its maximum over the cells, and returns alpha, beta and
+gamma of that cell, such that a step of ds/dt = beta u - gamma s, du/dt = alpha - beta u points to one of its
+neighbours.
+Results here are those of cellDancer with its division undone: in units of Ms, Mu and cellDancer's own time, in which
+the step lasts 0.5.
 """
 
 import logging
@@ -123,9 +124,10 @@ def returned(cells, estimates, losses, step):
         "cell_beta": matrix("beta") / largest_u * (largest_s / largest_u),
         "cell_gamma": matrix("gamma") / largest_s,
     }
+    curve = losses.groupby("epoch")["loss"].agg(["mean", "size"])
     return {
         "genes": cells.var_names[numbers],
         "layers": layers,
         "var": {"fit_scaling": largest_u / largest_s},
-        "history": losses.groupby("epoch")["loss"].agg(["mean", "size"]).rename(columns={"size": "genes"}).to_dict("list"),
+        "history": {"epoch": list(curve.index), "loss": list(curve["mean"]), "genes": list(curve["size"])},
     }

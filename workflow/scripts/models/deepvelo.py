@@ -1,6 +1,6 @@
 """DeepVelo (Cui 2024): rates of each cell and gene, from one graph network over all cells.
 
-The network takes (u, s) of all cells and the graph of the nearest in a PCA of Ms, which DeepVelo makes itself, and returns
+The network takes (u, s) of all cells and the graph of the nearest in a PCA of Ms, which DeepVelo makes itself; it gives
 beta and gamma of each cell and gene.  They are fitted so that the step ds = beta u - gamma s leads to neighbours of the
 cell.  DeepVelo is given Ms and Mu divided by a number each, and results here are multiplied by it: the velocity is in
 units of Ms per step.
@@ -21,14 +21,14 @@ os.environ["DGLBACKEND"] = "pytorch"
 # DeepVelo imports a sampler that DGL no longer has, for a loader of data that is not used here
 sys.modules["dgl.contrib.sampling"] = types.ModuleType("dgl.contrib.sampling")
 sys.modules["dgl.contrib.sampling"].NeighborSampler = type("NeighborSampler", (), {})
-import deepvelo
+import deepvelo  # noqa: E402 (after what it imports)
 
 log = logging.getLogger("run_model")
 
 # of the PCA that DeepVelo makes
 N_COMPONENTS = 30
-# mean of Ms and of Mu that the authors bring theirs to (deepvelo.utils.preprocess.clip_and_norm_Ms_Mu): its first weights
-# suit data of that size
+# mean of Ms and of Mu that the authors bring theirs to (deepvelo.utils.preprocess.clip_and_norm_Ms_Mu): its first
+# weights suit data of that size
 TARGET_MEAN = 0.4
 
 
@@ -55,8 +55,8 @@ def fit(
     """
     if min(cells.shape) < N_COMPONENTS or cells.n_obs <= n_neighbors:
         raise ValueError(
-            f"DeepVelo needs at least {max(N_COMPONENTS, n_neighbors + 1)} cells and {N_COMPONENTS} genes, of which it makes "
-            f"{N_COMPONENTS} principal components; here are {cells.n_obs} cells and {cells.n_vars} genes."
+            f"DeepVelo needs at least {max(N_COMPONENTS, n_neighbors + 1)} cells and {N_COMPONENTS} genes, of which it "
+            f"makes {N_COMPONENTS} principal components; here are {cells.n_obs} cells and {cells.n_vars} genes."
         )
     seed(random_state)
     given = cells.copy()
@@ -76,10 +76,11 @@ def fit(
     shutil.rmtree(folder / "saved")
     torch.save(trainer.model.state_dict(), folder / "network.pt")
     velocity = given.layers["velocity"] * scale["Ms"]
-    if not np.isfinite(velocity).all():
+    strange = (~np.isfinite(velocity)).any(axis=0).sum()
+    if strange:
         raise RuntimeError(
-            f"DeepVelo returned velocities that are no finite numbers for {(~np.isfinite(velocity)).any(axis=0).sum()} of "
-            f"{cells.n_vars} genes; a smaller learning_rate may help."
+            f"DeepVelo returned velocities that are no finite numbers for {strange} of {cells.n_vars} genes; "
+            "a smaller learning_rate may help."
         )
     return {
         "layers": {

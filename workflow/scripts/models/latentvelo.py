@@ -1,9 +1,9 @@
 """LatentVelo (Farrell 2023): splicing dynamics of a few latent variables, decoded into genes.
 
 A network encodes Ms and Mu of a cell and of its neighbours into latent states zs and zu and a time between 0 and 1, at
-which a solution of dz/dt = f(z) shall pass through them; a linear decoder takes zs back to the spliced genes.  LatentVelo
-works on Ms / (4 (1 + sd of the gene)), and its decoded velocity is in that unit: results here are multiplied by
-4 (1 + sd), and so in units of Ms per unit of the latent time.
+which a solution of dz/dt = f(z) shall pass through them; a linear decoder takes zs back to the spliced genes.
+LatentVelo works on Ms / (4 (1 + sd of the gene)), and its decoded velocity is in that unit: results here are multiplied
+by 4 (1 + sd), and so in units of Ms per unit of the latent time.
 """
 
 import logging
@@ -21,10 +21,10 @@ sys.modules["scvi"] = types.ModuleType("scvi")
 sys.modules["scvi.distributions"] = types.ModuleType("scvi.distributions")
 for distribution in ("NegativeBinomial", "ZeroInflatedNegativeBinomial"):
     setattr(sys.modules["scvi.distributions"], distribution, None)
-from latentvelo.models.vae_model import VAE
-from latentvelo.output_results import output_results
-from latentvelo.trainer import train_vae
-from latentvelo.velocity_genes import compute_velocity_genes
+from latentvelo.models.vae_model import VAE  # noqa: E402 (after what it imports)
+from latentvelo.output_results import output_results  # noqa: E402
+from latentvelo.trainer import train_vae  # noqa: E402
+from latentvelo.velocity_genes import compute_velocity_genes  # noqa: E402
 
 log = logging.getLogger("run_model")
 
@@ -45,7 +45,7 @@ def fit(
     """Velocities of all genes, the latent time, and the latent states with their velocities.
 
     cells : AnnData with the layers Ms and Mu.   folder : the network of the best epoch is kept there.
-    random_state : of the first weights, the batches, and all that is drawn.   n_samples : draws that results are means of.
+    random_state : of the first weights, the batches, and all that is drawn.   n_samples : draws whose mean results are.
     Raises ValueError where no gene is fit to guide the fit, RuntimeError where the fit went astray.
     """
     torch.manual_seed(random_state)
@@ -77,7 +77,9 @@ def fit(
     torch.save(model.state_dict(), folder / "network.pt")
     velocity = found.layers["velo_s"] * scale["Ms"]
     if not np.isfinite(velocity).all():
-        raise RuntimeError("LatentVelo returned velocities that are no finite numbers; a smaller learning_rate may help.")
+        raise RuntimeError(
+            "LatentVelo returned velocities that are no finite numbers; a smaller learning_rate may help."
+        )
     return {
         "layers": {"velocity": velocity, "velocity_u": found.layers["velo_u"] * scale["Mu"]},
         "obs": {"time": found.obs["latent_time"].to_numpy()},
@@ -111,8 +113,8 @@ def as_latentvelo(cells):
     compute_velocity_genes(given, None)
     if not given.var["velocity_genes"].any():
         raise ValueError(
-            f"LatentVelo finds none of {cells.n_vars} genes whose unspliced and spliced abundances go together, by which "
-            "it guides the fit; more genes, or more neighbours, may help."
+            f"LatentVelo finds none of {cells.n_vars} genes whose unspliced and spliced abundances go together, by "
+            "which it guides the fit; more genes, or more neighbours, may help."
         )
     return given, scale
 

@@ -1,7 +1,8 @@
 """UniTVelo (Gao 2022): spliced abundance of each gene is a bell-shaped curve of a time that all genes share.
 
-s(t) = h exp(-a (t - peak)^2) + offset, and ds/dt is its derivative; u(t) = (ds/dt + gamma s) / beta + u0.  UniTVelo scales Mu to the spread of Ms and leaves Ms as it is, so that its velocity is in units of Ms per unit of time:
-the whole process for the shared time, which goes from 0 to 1.
+s(t) = h exp(-a (t - peak)^2) + offset, and ds/dt is its derivative; u(t) = (ds/dt + gamma s) / beta + u0.
+UniTVelo scales Mu to the spread of Ms and leaves Ms as it is, so that its velocity is in units of Ms per unit of its
+time, in which the curves span 0 to 1.  It scales its rates back itself.
 """
 
 import logging
@@ -89,7 +90,7 @@ def limit_threads():
 def as_unitvelo(cells, root):
     """A copy of the cells as `unitvelo.run_model` would hand it on, without its own selection, moments and neighbours.
 
-    Genes get names of their own: UniTVelo takes those that begin with ENSMUSG for numbers and looks for names elsewhere.
+    Genes get names of their own: where the first begins with ENSMUSG, UniTVelo looks for others, which are not there.
     """
     given = cells.copy()
     given.var.index = [f"gene {number}" for number in range(cells.n_vars)]
