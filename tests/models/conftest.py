@@ -1,11 +1,10 @@
 """Other people's models, each in the environment that `make test-methods` installed."""
 
-import json
 import subprocess
 
 import h5py
 import pytest
-from described import DESCRIPTIONS, ROOT, python_of
+from described import DESCRIPTIONS, command_of, python_of
 
 
 @pytest.fixture(params=sorted(DESCRIPTIONS))
@@ -32,14 +31,8 @@ def run_model(cells):
     """
 
     def run(name, folder, **options):
-        process = subprocess.run(
-            [
-                python_of(name), "-I", ROOT / "workflow/scripts/run_model.py", "--model", name, "--cells", cells,
-                "--options", json.dumps(DESCRIPTIONS[name].get("smoke", {}) | options), "--folder", folder / "model",
-                "--result", folder / "model.h5", "--samples", folder / "samples.h5",
-            ],
-            capture_output=True, text=True, cwd=folder,
-        )  # fmt: skip
+        command = command_of(name, cells, folder, options)
+        process = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         assert process.returncode == 0, process.stdout + process.stderr
         found = {}
         with h5py.File(folder / "model.h5") as file:
