@@ -118,7 +118,10 @@ def check_config(config, schema):
     if error is None:
         return
     key = ".".join(str(part) for part in error.absolute_path) or "top level"
-    raise WorkflowError(f"Config, {key}: {explain(error)} (options are described in config/README.md)")
+    raise WorkflowError(
+        f"Config, {key}: {explain(error)} (options are described in config/README.md, those of other people's models in "
+        "workflow/schemas/models)"
+    )
 
 
 def fill_in_defaults(config, schema):
