@@ -58,20 +58,34 @@ def test_samples_are_scored(results, model):
     assert ("velocity_resultant" in cells) == (n_samples > 1)
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run_model, model, tmp_path):
-    runs = []
-    for number, seed in enumerate((0, 0, 1)):
-        (tmp_path / str(number)).mkdir()
-        runs.append(run_model(model, tmp_path / str(number), random_state=seed))
-    for place in runs[0]:
-        np.testing.assert_array_equal(runs[0][place], runs[1][place], err_msg=place)
+@pytest.fixture(scope="module")
+def runs(run_model, tmp_path_factory):
+    """Function that returns three runs of a model, with seeds 0, 0 and 1: the folder of each, and its arrays."""
+    known = {}
+
+    def run(name):
+        if name not in known:
+            folders = [tmp_path_factory.mktemp(name) for _ in range(3)]
+            known[name] = [
+                (folder, run_model(name, folder, random_state=seed))
+                for folder, seed in zip(folders, (0, 0, 1), strict=True)
+            ]
+        return known[name]
+
+    return run
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(runs, model):
+    (_, first), (_, second), (_, other) = runs(model)
+    for place in first:
+        np.testing.assert_array_equal(first[place], second[place], err_msg=place)
     if DESCRIPTIONS[model].get("seeded", True):
-        assert not np.array_equal(runs[0]["layers/velocity"], runs[2]["layers/velocity"])
+        assert not np.array_equal(first["layers/velocity"], other["layers/velocity"])
 
 
-def test_nothing_is_written_but_where_it_belongs(run_model, model, tmp_path):
-    run_model(model, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "model.h5", "samples.h5"}
+def test_nothing_is_written_but_where_it_belongs(runs, model):
+    for folder, _ in runs(model):
+        assert {path.name for path in folder.iterdir()} == {"model", "model.h5", "samples.h5"}
 
 
 def test_it_runs_in_an_environment_that_snakemake_makes(model, small_config, run_workflow, tmp_path, monkeypatch):
