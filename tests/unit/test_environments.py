@@ -26,11 +26,14 @@ def locked(environment):
     return requirements(environment.with_suffix(".lock"))
 
 
-def test_lock_holds_every_pin(environment, locked):
+def test_lock_holds_every_pin_but_those_that_are_left_to_the_site(environment, locked):
     dependencies = yaml.safe_load(environment.read_text())["dependencies"]
     pins = next(part["pip"] for part in dependencies if isinstance(part, dict))
     assert pins
-    assert set(pins) <= set(locked)
+    # the remark is all that says so: envs/install.sh reads it too
+    unlocked = set(re.findall(r"^ *- (\S+==\S+)  # unlocked", environment.read_text(), flags=re.MULTILINE))
+    assert set(pins) - set(locked) == unlocked
+    assert {pin.split("==")[0] for pin in unlocked} <= {"torch"}
 
 
 def test_every_requirement_has_one_version_and_hashes(locked):
