@@ -21,6 +21,14 @@ log = logging.getLogger("run_model")
 # cellDancer fits the first gene of each call twice, and what is drawn for a gene depends on those before it: calls of a
 # size that does not depend on the number of threads
 GENES_A_CALL = 10
+# a column of its table, with the velocities that follow from it -> a layer
+COLUMNS = {
+    "velocity": "velocity",
+    "velocity_u": "velocity_u",
+    "alpha": "cell_alpha",
+    "beta": "cell_beta",
+    "gamma": "cell_gamma",
+}
 
 
 def fit(
@@ -41,8 +49,11 @@ def fit(
 
     cells : AnnData with the layers Ms and Mu.   folder : losses of the genes are kept there.
     random_state : added to the seeds that cellDancer sets itself, so that 0 gives its own numbers.
-    Raises RuntimeError where no gene was fitted: cellDancer swallows why.
+    Raises ValueError where the loss would never be looked at, of which cellDancer makes that no gene can be fitted, and
+    RuntimeError where no gene was fitted: cellDancer swallows why.
     """
+    if max_epochs < max(2, check_every):
+        raise ValueError(f"max_epochs ({max_epochs}) must be at least 2 and check_every ({check_every}).")
     options = {
         "max_epoches": max_epochs,
         "check_val_every_n_epoch": check_every,
@@ -61,15 +72,17 @@ def fit(
         for number, genes in enumerate(calls)
     )
     shutil.rmtree(scratch, ignore_errors=True)
-    estimates = [estimate for _, estimate in done if estimate is not None]
-    if not estimates:
+    done = [call for call in done if call is not None]
+    if not done:
         raise RuntimeError(
             f"cellDancer fitted none of {cells.n_vars} genes. It does not say why; look at the unspliced and spliced "
             "abundances of some genes, and try a larger permutation_ratio where there are few cells."
         )
-    losses = pd.concat([loss for loss, _ in done if loss is not None])
-    losses.to_csv(folder / "loss.csv", index=False)
-    return returned(cells, pd.concat(estimates), losses, step)
+    losses = pd.concat([losses for _, _, losses in done])
+    losses.assign(gene_name=cells.var_names[losses["gene_name"]]).to_csv(folder / "loss.csv", index=False)
+    numbers = np.concatenate([numbers for numbers, _, _ in done])
+    layers = {name: np.concatenate([found[name] for _, found, _ in done], axis=1) for name in COLUMNS.values()}
+    return returned(cells, numbers, layers, losses)
 
 
 def as_table(cells, genes):
@@ -88,7 +101,10 @@ def as_table(cells, genes):
 
 
 def fit_genes(table, folder, random_state, options):
-    """Losses and estimates of some genes, as cellDancer's tables; None where it fitted none of them.
+    """What cellDancer finds for some genes; None where it fitted none of them.
+
+    Returns the numbers of those that it fitted, (n_fitted,); float32 (n_cells, n_fitted) by the names in COLUMNS; and
+    its table of losses.
 
     On one thread, in the order of the table: cellDancer hands its list of genes through a set, whose order changes from
     run to run, unless it is given none.
@@ -102,28 +118,27 @@ def fit_genes(table, folder, random_state, options):
     seed = np.random.seed  # noqa: NPY002 (the generator that cellDancer draws from)
     with mock.patch.object(np.random, "seed", lambda number=0: seed(number + random_state)):
         np.random.seed(0)  # noqa: NPY002
-        return velocity_estimation.velocity(table, save_path=str(folder), n_jobs=1, **options)
+        losses, table = velocity_estimation.velocity(table, save_path=str(folder), n_jobs=1, **options)
+    shutil.rmtree(folder)
+    if table is None:
+        return None
+    table["velocity"] = (table["splice_predict"] - table["splice"]) / options["dt"]
+    table["velocity_u"] = (table["unsplice_predict"] - table["unsplice"]) / options["dt"]
+    # its index counts the rows of each call, its other columns are texts that would fill the memory
+    matrices = table.pivot(index="cellIndex", columns="gene_name", values=list(COLUMNS))
+    found = {ours: matrices[theirs].to_numpy(dtype=np.float32) for theirs, ours in COLUMNS.items()}
+    return matrices["velocity"].columns.to_numpy(dtype=int), found, losses.astype({"gene_name": int})
 
 
-def returned(cells, estimates, losses, step):
+def returned(cells, numbers, layers, losses):
     """What cellDancer found, as the workflow takes it, in units of Ms and Mu."""
-    numbers = np.sort(estimates["gene_name"].astype(int).unique())
     if len(numbers) < cells.n_vars:
         log.warning("cellDancer left %d of %d genes unfitted", cells.n_vars - len(numbers), cells.n_vars)
-    by_gene = estimates.assign(gene_name=estimates["gene_name"].astype(int))
-
-    def matrix(column):
-        return by_gene.pivot(index="cellIndex", columns="gene_name", values=column)[numbers].to_numpy()
-
     largest_s, largest_u = (cells.layers[layer][:, numbers].max(axis=0) for layer in ("Ms", "Mu"))
-    layers = {
-        "velocity": (matrix("splice_predict") - matrix("splice")) / step,
-        "velocity_u": (matrix("unsplice_predict") - matrix("unsplice")) / step,
-        # its tables hold alpha undivided, and beta and gamma multiplied by these maxima
-        "cell_alpha": matrix("alpha") * largest_u,
-        "cell_beta": matrix("beta") / largest_u * (largest_s / largest_u),
-        "cell_gamma": matrix("gamma") / largest_s,
-    }
+    # its tables hold alpha of divided abundances, and beta and gamma multiplied by these maxima
+    layers["cell_alpha"] *= largest_u
+    layers["cell_beta"] *= largest_s / largest_u**2
+    layers["cell_gamma"] /= largest_s
     curve = losses.groupby("epoch")["loss"].agg(["mean", "size"])
     return {
         "genes": cells.var_names[numbers],
