@@ -40,12 +40,12 @@ def fit(
     latent_dims=20,
     regulatory_dims=2,
     context_dims=2,
-    n_samples=10,
+    n_draws=10,
 ):
     """Velocities of all genes, the latent time, and the latent states with their velocities.
 
     cells : AnnData with the layers Ms and Mu.   folder : the network of the best epoch is kept there.
-    random_state : of the first weights, the batches, and all that is drawn.   n_samples : draws whose mean results are.
+    random_state : of the first weights, the batches, and all that is drawn.   n_draws : draws whose mean results are.
     Raises ValueError where no gene is fit to guide the fit, RuntimeError where the fit went astray.
     """
     torch.manual_seed(random_state)
@@ -66,7 +66,7 @@ def fit(
                 name=os.path.relpath(scratch),
                 random_seed=random_state,
             )
-            latent, found = output_results(model, given, gene_velocity=True, samples=n_samples, embedding="embedding")
+            latent, found = output_results(model, given, gene_velocity=True, samples=n_draws, embedding="embedding")
         except AssertionError as error:
             raise RuntimeError(
                 f"LatentVelo could not solve its equations ({error}); a smaller learning_rate may help."
