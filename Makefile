@@ -91,5 +91,6 @@ help:
 .venv/installed.lock: envs/core.lock
 	PYTHON="$(PYTHON)" envs/install.sh core $(@D)
 
-.envs/%/installed.lock: envs/%.lock
+.SECONDEXPANSION:
+.envs/%/installed.lock: envs/%.lock envs/%.yaml $$(wildcard envs/$$*.post-deploy.sh)
 	PYTHON="$(PYTHON)" envs/install.sh $* $(@D)

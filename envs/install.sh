@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make an environment as its lock says, with nothing left over from an older one: envs/install.sh NAME FOLDER
-# It is whole when the copy of the lock in it, installed.lock, is there.
+# It is whole when installed.lock is in it: the lock, and what is not in it.
 set -euo pipefail
 name=$1
 folder=$(realpath -m "$2")
@@ -28,4 +28,5 @@ if [ -n "$unlocked" ]; then $pip $unlocked; fi
 $pip --require-hashes --no-deps --requirement "$name.lock"
 # Snakemake runs it too, under --sdm conda
 if [ -e "$name.post-deploy.sh" ]; then PATH="$folder/bin:$PATH" bash "$name.post-deploy.sh"; fi
-cp "$name.lock" "$folder/installed.lock"
+# all that decides what is in it: who has another one makes results anew
+{ cat "$name.lock" && echo "# $unlocked" && cat "$name.post-deploy.sh" 2>/dev/null || true; } >"$folder/installed.lock"

@@ -222,7 +222,7 @@ def test_each_method_is_a_row_and_each_cell_says_how_far_methods_agree(small_run
     assert (methods["direction_from_root"] > 0.3).all()
     for method, row in methods.iterrows():
         assert row["verdict"] == json.loads((small_run / f"demo/{method}/trust.json").read_text())["verdict"]
-    cells = pd.read_csv(small_run / "demo/agreement.csv", index_col="cell")
+    cells = pd.read_csv(small_run / "demo/agreement.csv", index_col="(cell)")
     assert len(cells) == 300
     np.testing.assert_allclose(cells["(all)"], cells[list(methods.index)].mean(axis=1))
     assert cells["dynamical (truth)"].median() == pytest.approx(pairs.loc[("dynamical", "(truth)"), "cosine"])

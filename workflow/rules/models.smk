@@ -33,7 +33,7 @@ rule run_model:
         environment=model_environment,
     output:
         result="results/{dataset}/{method}/model.h5",
-        samples=temp("results/{dataset}/{method}/samples.h5"),
+        samples="results/{dataset}/{method}/samples.h5",
         folder=directory("results/{dataset}/{method}/model"),
     log:
         "logs/{dataset}/{method}/run_model.log",

@@ -328,9 +328,10 @@ def dynamo_memory(wildcards, input, attempt):
 
 
 def needs_of_model(wildcards, input):
-    """What a model says that it needs, and how many entries its matrices have."""
+    """What a model says that it needs, and how many entries its matrices have: on a control those of its cells."""
     sizes = sizes_of(input)
-    return models[model_of(wildcards)]["resources"], sizes["n_cells"] * sizes["n_genes"]
+    n_cells = control_cells(sizes) if "control" in wildcards.keys() else sizes["n_cells"]
+    return models[model_of(wildcards)]["resources"], n_cells * sizes["n_genes"]
 
 
 def model_memory(wildcards, input, attempt):
@@ -403,7 +404,11 @@ def disk_of_dataset(options):
     total = 2 * counts
     for_dynamo = 12 * n_cells * n_genes + 2 * counts if config["dynamo"] else 0
     for method in config["methods"].values():
-        n_layers = 5 if method["method"] == "dynamical" else 1
+        n_layers = 1
+        if method["method"] == "dynamical":
+            n_layers = 5
+        elif method["method"] in models:  # its result, as it comes and as a fit, and the samples
+            n_layers = 5 + method.get("n_samples", 0) / 3
         total += 4 * n_cells * n_genes * (3 * n_layers + 2) + counts + graph + figures + for_dynamo
     return total
 

@@ -15,6 +15,7 @@ result = assemble.velocity_result(
         **store.load_arrays(files.time),
     },
     more_places=more_places,
+    model_versions=store.load_fit_versions(files.fit),
     places=store.load_arrays(files.embedding),
     arrows=store.load_arrays(files.projection)["arrows"],
     cell_cycle=store.load_arrays(files.cell_cycle),

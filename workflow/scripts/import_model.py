@@ -8,4 +8,11 @@ methods.require_some(
     fit.genes["velocity_genes"], fit.genes, method=snakemake.wildcards.method, advice="The model's log says more."
 )
 units.warn(fit.layers["velocity"], store.load_block(snakemake.input.prepared)[0], method=snakemake.wildcards.method)
-store.save_fit(snakemake.output[0], fit, prepared.genes, of_cells=modelled.of_cells, places=modelled.places)
+store.save_fit(
+    snakemake.output[0],
+    fit,
+    prepared.genes,
+    of_cells=modelled.of_cells,
+    places=modelled.places,
+    versions=modelled.versions,
+)

@@ -9,8 +9,9 @@ modelled = None
 if files.fit:
     modelled = {"observed": store.load_fit(files.fit, cells=prepared.obs_names.isin(sample.obs_names))}
     for name, path in zip(params.modelled, files.modelled, strict=True):
-        of_control = exchange.load_modelled(path)
-        modelled[name] = exchange.as_fit(of_control, cells=sample.obs_names, genes=sample.var_names)
+        modelled[name] = exchange.load_reason(path) or exchange.as_fit(
+            exchange.load_modelled(path), cells=sample.obs_names, genes=sample.var_names
+        )
 found = controls.run_controls(
     selection.without_excluded(
         store.load_counts(files.counts, sample.obs_names), dataset=snakemake.wildcards.dataset, **params.genes

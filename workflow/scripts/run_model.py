@@ -8,6 +8,7 @@ is given and must return.  The last line that a run which fails writes says why.
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -29,20 +30,38 @@ PARTS = {"genes", "layers", "var", "obs", "obsm", "samples", "history"}
 
 
 def main(*, model, cells, options, result, samples, folder):
-    """Fit a model to the cells in a file; write the result, posterior samples of the velocity and what it keeps."""
-    given = load_cells(cells)
-    paths = {"result": Path(result).absolute(), "samples": Path(samples).absolute()}
-    folder = Path(folder).absolute()
+    """Fit a model to the cells in a file; write the result, posterior samples of the velocity and what it keeps.
+
+    On a control nobody asks for samples, and that a model finds nothing there is a result: the file then holds why.
+    """
+    cells, result, samples, folder = (Path(path).absolute() for path in (cells, result, samples, folder))
     folder.mkdir(parents=True, exist_ok=True)
     # some write wherever they are started from
     os.chdir(folder)
-    found = load_model(model).fit(given, folder=folder, **options)
-    found = checked(found, given)
-    save_samples(paths["samples"], found)
-    save_result(paths["result"], found)
+    with h5py.File(cells) as file:
+        is_control, reason = "control" in file.attrs, file.attrs.get("reason")
+    try:
+        found = {} if reason else fitted(model, cells, options, folder)
+    except Exception as error:
+        if not is_control:
+            raise
+        log.exception("%s", error)
+        found, reason = {}, in_words(error)
+    save_samples(samples, {} if is_control else found)
+    save_result(result, found, reason)
+
+
+def fitted(model, cells, options, folder):
+    """What a model returns of the cells in a file, checked; its training curve is written."""
+    given = load_cells(cells)
+    found = checked(load_model(model).fit(given, folder=folder, **options), given)
+    if options.get("n_samples", 0) > 1 and "samples" not in found:
+        raise ValueError("the model has an option n_samples, but returned no samples")
     if "history" in found:
-        pd.DataFrame(found["history"]).to_csv(folder / "history.csv", index_label="step")
+        history = {name: pd.Series(values) for name, values in found["history"].items()}
+        pd.DataFrame(history).to_csv(folder / "history.csv", index_label="step")
     log.info("%s fitted %d of %d genes", model, len(found["genes"]), given.n_vars)
+    return found
 
 
 def load_model(name):
@@ -96,6 +115,8 @@ def checked(found, cells):
         for name, values in parts[part].items():
             if values.shape[: len(shape)] != shape:
                 raise ValueError(f"{part}[{name!r}] has shape {values.shape}, not {shape}")
+    if parts["var"].get("velocity_genes", np.array(True)).dtype != bool or "name" in parts["var"]:
+        raise ValueError("var['velocity_genes'] must be true or false, and no column may be called 'name'")
     if "velocity" not in parts["layers"]:
         raise ValueError(f"the model returned no layer 'velocity' (but {sorted(parts['layers'])})")
     if not np.isfinite(parts["layers"]["velocity"]).any(axis=0).any():
@@ -111,9 +132,14 @@ def as_array(values):
     return values if values.dtype.kind == "b" else values.astype(str)
 
 
-def save_result(path, found):
-    """Write a checked result."""
+def save_result(path, found, reason=None):
+    """Write a checked result with the versions of all packages, or why there is none."""
     with h5py.File(path, "w") as file:
+        if reason:
+            file.attrs["reason"] = reason
+            return
+        packages = {part.metadata["Name"]: part.version for part in importlib.metadata.distributions()}
+        write(file, "versions", np.array([f"{name} {packages[name]}" for name in sorted(packages)]))
         for name in ("cells", "genes"):
             write(file, name, found[name])
         for part in ("layers", "var", "obs", "obsm"):
@@ -124,13 +150,20 @@ def save_result(path, found):
 
 def save_samples(path, found):
     """Write posterior samples of the velocity one at a time: only one is ever in memory.  None is an empty file."""
-    shape = found["layers"]["velocity"].shape
     with h5py.File(path, "w") as file:
+        if "samples" not in found:
+            return
         write(file, "genes", found["genes"])
-        stored = file.create_dataset("velocity", (0, *shape), "f4", maxshape=(None, *shape), chunks=(1, *chunk(shape)))
-        for number, sample in enumerate(found.pop("samples", ())):
-            if sample.shape != shape:
-                raise ValueError(f"sample {number} has shape {sample.shape}, not {shape}")
+        velocity = found["layers"]["velocity"]
+        sound = np.isfinite(velocity).all(axis=0)
+        stored = file.create_dataset(
+            "velocity", (0, *velocity.shape), "f4", maxshape=(None, *velocity.shape), chunks=(1, *chunk(velocity.shape))
+        )
+        for number, sample in enumerate(found["samples"]):
+            if sample.shape != velocity.shape or not np.isfinite(sample[:, sound]).all():
+                raise ValueError(
+                    f"sample {number} has shape {sample.shape}, not {velocity.shape}, or no finite numbers"
+                )
             stored.resize(number + 1, axis=0)
             stored[number] = sample
 
@@ -146,6 +179,11 @@ def write(group, name, values):
         group.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
     else:
         group.create_dataset(name, data=values)
+
+
+def in_words(error):
+    """What an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def text(dataset):
@@ -169,4 +207,4 @@ if __name__ == "__main__":
         main(**vars(parser.parse_args()))
     except Exception as error:  # of any kind: it is another's code
         log.exception("%s", error)
-        sys.exit(f"{' '.join(str(error).split()) or type(error).__name__}")
+        sys.exit(in_words(error))

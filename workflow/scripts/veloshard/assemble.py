@@ -64,6 +64,7 @@ def velocity_result(
     self_transition,
     places,
     more_places,
+    model_versions,
     arrows,
     cell_cycle,
     kinetics,
@@ -78,6 +79,7 @@ def velocity_result(
     prepared : AnnData written by `store.save_prepared`; changed and returned.   genes, cells : columns to add.
     graph : signed CSR (n_cells, n_cells).   self_transition : (n_cells,).
     places : {key of `obsm`: (n_cells, n_dims)}, the embedding.   arrows : (n_cells, n_dims).
+    model_versions : of the packages that another's model ran with, `name version`.
     more_places : what else the method says of where cells are, in the form of `places`.
     cell_cycle : of `cell_cycle.score_cell_cycle`; scores that the user brought stay.
     kinetics : columns of the genes, p-values and mask of a `differential_kinetics.Tested`, or None.
@@ -122,6 +124,7 @@ def velocity_result(
         "prepared_sha256": summary["fingerprint"],
         "options": json.dumps(options, sort_keys=True),
         "versions": {"veloshard": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        "model_versions": np.array(model_versions, dtype=str),
         "warnings": np.array(warnings, dtype=str),
         "left_out": summary["left_out"],
     }

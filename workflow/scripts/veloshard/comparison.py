@@ -22,6 +22,8 @@ from veloshard.selection import cluster_codes, in_cluster
 # the truth among the methods, and all methods together among the columns of each: no method can be called so
 TRUTH, ALL = "(truth)", "(all)"
 TRUE_TIME = "true_time"
+# column of the names of the cells: no method can be called so
+CELL = "(cell)"
 
 
 class Files(NamedTuple):
@@ -66,7 +68,7 @@ def compare(methods, *, prepared, embedding, truth=(), clusters="", root=""):
         genes[TRUTH], readers[TRUTH] = true_velocity
     if TRUE_TIME in obs:
         # against which all times that a method has are held
-        orders[TRUTH] = dict.fromkeys(ORDERS, obs[TRUE_TIME].to_numpy(dtype=np.float64))
+        orders[TRUTH] = dict.fromkeys(ORDERS, pd.to_numeric(obs[TRUE_TIME], errors="coerce").to_numpy(np.float64))
 
     agreements = velocity_agreements(lambda name, rows: readers[name](rows), genes, len(obs))
     names = [*methods, TRUTH] if TRUTH in genes | orders else methods
@@ -87,7 +89,7 @@ def compare(methods, *, prepared, embedding, truth=(), clusters="", root=""):
     return {
         "pairs": pd.DataFrame(pairs),
         "methods": pd.DataFrame(rows),
-        "cells": pd.DataFrame({"cell": dataset.cells, **cells}),
+        "cells": pd.DataFrame({CELL: dataset.cells, **cells}),
     }
 
 
@@ -150,7 +152,7 @@ def load_compared(*, pairs, cells, embedding, dataset):
     return Compared(
         # a method may be called NA, or 007
         pairs=pd.read_csv(pairs, dtype={"method": str, "other": str}, keep_default_na=False, na_values=[""]),
-        obs=pd.read_csv(cells, index_col="cell"),
+        obs=pd.read_csv(cells, index_col=CELL),
         obsm={key: places},
         uns={"velocity_params": {"dataset": dataset, "embedding": key.removeprefix("X_")}},
     )

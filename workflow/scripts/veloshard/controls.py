@@ -92,7 +92,8 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
         Seed of all draws.
     modelled : dict, optional
         For a method that is no gene-wise one, its `contract.Fit` with the column `velocity_genes`: `observed`, of the
-        sample's cells, and those of the controls that it was run on, by their name in `CONTROLS`.
+        sample's cells, and those of the controls that it was run on, by their name in `CONTROLS`, or a sentence why
+        it made nothing of one.
 
     Returns
     -------
@@ -121,15 +122,16 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
     log.info("observed: %s; within samples: %s", found["observed"], found["samples"])
 
     for control in CONTROLS:
-        if modelled is not None and control not in modelled:
-            found[control] = {"reason": "the model was not run on it (trust.model_controls)"}
+        given = None if modelled is None else modelled.get(control, "not run on it (trust.model_controls asks for it)")
+        if isinstance(given, str):
+            found[control] = {"reason": given}
             continue
         try:
             data, _ = make_control(counts, sample, control=control, groups=groups, random_state=random_state)
         except InputError as error:
             found[control] = {"reason": str(error)}
             continue
-        run = _run(data, method) if modelled is None else _as_run(modelled[control], data)
+        run = _run(data, method) if given is None else _as_run(given, data)
         found[control] = {**score(run), "cosine": _median_cosine(observed, run)}
         if control == "permuted":
             found[control]["variation"] = _surviving_variation(observed, run, groups)

@@ -26,7 +26,7 @@ class Modelled(NamedTuple):
 
     cells, genes : names, (n_cells,) and (n_fitted,).   layers : float32 (n_cells, n_fitted) by name, among them
     `velocity`.   of_genes, of_cells : columns (n_fitted,) and (n_cells,).   places : (n_cells, n_dims) by key of
-    `obsm`.
+    `obsm`.   versions : of the packages in its environment, `name version`.
     """
 
     cells: np.ndarray
@@ -35,13 +35,15 @@ class Modelled(NamedTuple):
     of_genes: dict
     of_cells: dict
     places: dict
+    versions: np.ndarray = np.array([], dtype=str)
 
 
-def save_cells(path, prepared, raw, *, embedding, clusters=""):
+def save_cells(path, prepared, raw, *, embedding, clusters="", **attributes):
     """Write what a model is given: cells and genes of a dataset, with their counts, moments, neighbours and places.
 
     prepared : AnnData, as `preprocess.prepare` returns it.   raw : AnnData of the same cells, with the counts of these
     genes and perhaps others as they were read.   embedding : (n_cells, n_dims).   clusters : column of `obs`, or ''.
+    attributes : of the file; `control` says that it is one.
     """
     around = neighborhood(connectivity_weights(prepared.obsp["connectivities"]))
     raw = raw[prepared.obs_names, prepared.var_names]
@@ -49,7 +51,7 @@ def save_cells(path, prepared, raw, *, embedding, clusters=""):
         "cells": prepared.obs_names.to_numpy(dtype=str),
         "genes": prepared.var_names.to_numpy(dtype=str),
         "X_pca": prepared.obsm["X_pca"],
-        "X_embedding": embedding,
+        "X_embedding": embedding[:, :2],
         "connectivities": sparse.csr_matrix(prepared.obsp["connectivities"]),
         "distances": sparse.csr_matrix(prepared.obsp["distances"]),
     }
@@ -62,7 +64,7 @@ def save_cells(path, prepared, raw, *, embedding, clusters=""):
         arrays[layer] = counts.tocsr()
         arrays[moments] = first_moments(counts, around).T
         arrays[f"raw_{layer}"] = sparse.csr_matrix(raw.layers[layer], dtype=np.float32)
-    store.save_arrays(path, arrays, n_neighbors=int(prepared.uns["prepare"]["n_neighbors"]))
+    store.save_arrays(path, arrays, n_neighbors=int(prepared.uns["prepare"]["n_neighbors"]), **attributes)
 
 
 def load_modelled(path):
@@ -75,7 +77,14 @@ def load_modelled(path):
             of_genes={name: store.text(column) for name, column in file["var"].items()},
             of_cells={name: store.text(column) for name, column in file["obs"].items()},
             places={name: places[()] for name, places in file["obsm"].items()},
+            versions=store.text(file["versions"]),
         )
+
+
+def load_reason(path):
+    """Why a model made nothing of a control, '' where it did."""
+    with h5py.File(path) as file:
+        return file.attrs.get("reason", "")
 
 
 @contextmanager

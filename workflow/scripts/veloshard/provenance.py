@@ -156,7 +156,8 @@ def jobs_table(benchmarks):
     A file's path is that of the job's log: the rule's name ends it, or is the folder before its last wildcard;
     dataset and method, where it has them, are the folders before.
     """
-    rules = {path.stem for path in Path(__file__).parents[1].glob("*.py")}
+    # a rule without a script of its own has that of another
+    rules = {path.stem for path in Path(__file__).parents[1].glob("*.py")} | {"run_model_on_control"}
     rows = []
     for path in sorted(Path(benchmarks).rglob("*.jsonl")):
         names = path.relative_to(benchmarks).with_suffix("").parts

@@ -204,10 +204,10 @@ def merge_shards(path, shards, *, prepared, select):
     return genes
 
 
-def save_fit(path, fit, names, *, of_cells, places):
+def save_fit(path, fit, names, *, of_cells, places, versions=()):
     """Write the `contract.Fit` of a whole dataset, with the column `velocity_genes`, as `merge_shards` would.
 
-    names : (n_genes,).   of_cells : columns (n_cells,) by name.   places : (n_cells, n_dims) by key of
+    names : (n_genes,).   of_cells : columns (n_cells,) by name.   versions : of the packages that made it.   places : (n_cells, n_dims) by key of
     `obsm`.  Both are what `load_fit_cells` returns.
     """
     contract.check(fit, len(names), fit.layers["velocity"].shape[1])
@@ -216,6 +216,7 @@ def save_fit(path, fit, names, *, of_cells, places):
         _write_table(file.create_group("layers"), fit.layers)
         _write_table(file.create_group("cells"), of_cells)
         _write_table(file.create_group("places"), places)
+        _write_array(file, "versions", np.array(versions, dtype=object))
 
 
 def load_fit(path, *, cells):
@@ -238,6 +239,12 @@ def load_fit_cells(path):
             {name: text(values) for name, values in file[group].items()} if group in file else {}
             for group in ("cells", "places")
         )
+
+
+def load_fit_versions(path):
+    """Versions of the packages in the environment that a fit was made in, `name version`; none of our own."""
+    with h5py.File(path) as file:
+        return text(file["versions"]).tolist() if "versions" in file else []
 
 
 def save_replaced(path, fit_path, fit, *, genes, select):
@@ -386,11 +393,14 @@ def load_truth(path, prepared):
         wanted = columns[rows]
         if len(wanted) == 0:
             return np.empty((0, len(cells)), dtype=np.float32)
-        first, last = wanted.min(), wanted.max()
-        with h5py.File(path) as file:
-            layer = file["layers"][TRUE_VELOCITY]
-            values = layer[:, first : last + 1]
-        return np.ascontiguousarray(values[np.ix_(cells, wanted - first)].T, dtype=np.float32)
+        known = wanted >= 0
+        found = np.full((len(wanted), len(cells)), np.nan, dtype=np.float32)
+        if known.any():
+            first, last = wanted[known].min(), wanted[known].max()
+            with h5py.File(path) as file:
+                values = file["layers"][TRUE_VELOCITY][:, first : last + 1]
+            found[known] = values[np.ix_(cells, wanted[known] - first)].T
+        return found
 
     return columns >= 0, read
 

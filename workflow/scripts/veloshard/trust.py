@@ -10,6 +10,10 @@ from veloshard.projection import direction_score
 VERDICTS = ("do not trust", "doubtful", "trust")
 
 
+# checks for which a method must be run again, which not all can be
+CONTROLLED = ("variation that survives the null control", "cosine with half of the counts")
+
+
 class Check(NamedTuple):
     """What is usual of a number, and what it means if it is not."""
 
@@ -114,8 +118,10 @@ def judge(values, *, unspliced=(0.05, 0.5)):
             told = "cannot be told" if value is None else f"is {value:.3g}, usual is {usual}"
             reasons["do not trust" if decisive else "doubtful"].append(f"{name} {told}: {meaning}")
     verdict = next((name for name in VERDICTS if reasons.get(name)), "trust")
+    untried = [name for name in CONTROLLED if values.get(name) is None]
     because = "; ".join([*reasons["do not trust"], *reasons["doubtful"]]) or "all that could be checked is usual"
-    return {"verdict": verdict, "words": f"{because}.", "checks": checks}
+    caveat = f" Not tried: {', '.join(untried)}." if untried else ""
+    return {"verdict": verdict, "words": f"{because}.{caveat}", "checks": checks}
 
 
 def require(verdicts, least):

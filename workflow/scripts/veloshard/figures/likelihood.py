@@ -26,7 +26,8 @@ def draw(result, *, style, n_genes=10):
     column = score_of(result.var)
     scores = np.array([]) if column is None else result.var[column].dropna().sort_values(ascending=False, kind="stable")
     if not len(scores):
-        return words_instead(result, style, TITLE, "No gene is fitted.")
+        said = "No gene is fitted." if column else "This method does not say how well genes are fitted."
+        return words_instead(result, style, TITLE, said)
     name = SCORES[column]
     chosen = result.var.loc[scores.index, "velocity_genes"].to_numpy(dtype=bool)
     ranks = np.arange(1, len(scores) + 1)

@@ -16,6 +16,9 @@ from veloshard.splicing import spliced_at, unspliced_at
 log = logging.getLogger(__name__)
 
 # the column of var that says how well a gene is fitted, and how to write it
+# columns without which there is no curve, and no line of the steady state
+CURVE = {"fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling"}
+LINE = {"fit_beta", "fit_gamma"}
 SCORES = {"fit_likelihood": "likelihood", "velocity_r2": "R²"}
 
 # points of a branch; more of them are not seen
@@ -61,11 +64,11 @@ def chosen_genes(result, genes, n_genes):
 
 
 def best_genes(var, n_genes):
-    """Names of the `n_genes` velocity genes with the highest score, best first."""
-    column = score_of(var)
+    """Names of the `n_genes` velocity genes with the highest score, best first; without scores the first ones."""
+    column, velocity_genes = score_of(var), np.asarray(var["velocity_genes"], dtype=bool)
     if column is None:
-        return []
-    scores = var.loc[np.asarray(var["velocity_genes"], dtype=bool), column].dropna()
+        return var.index[velocity_genes][:n_genes].tolist()
+    scores = var.loc[velocity_genes, column].dropna()
     return scores.sort_values(ascending=False, kind="stable").index[:n_genes].tolist()
 
 
@@ -108,7 +111,7 @@ def fitted_branches(dynamics):
 
 def steady_line(gene):
     """Slope and a point (spliced, unspliced) of the line of the steady state of a gene, a row of `var`."""
-    if "fit_gamma" in gene:
+    if set(gene.index) >= LINE:
         return gene["fit_gamma"] / gene["fit_beta"], (gene.get("fit_s0", 0.0), gene.get("fit_u0", 0.0))
     return gene["velocity_gamma"], (0.0, 0.0)
 
@@ -129,8 +132,7 @@ def draw_portrait(axes, result, name, clusters, *, style):
     gene = result.var.loc[name]
     moments = np.column_stack([column_of(result, layer, name) for layer in ("Ms", "Mu")])
     draw_clusters(axes, moments, clusters, style=style)
-    score = score_of(result.var)
-    fitted = score is not None and bool(np.isfinite(gene[score]))
+    fitted = gene["status"] == "ok"
     if fitted:
         _draw_fit(axes, gene)
     # curves may go where no cell has been: a switch that is late to come would leave the cells in a corner
@@ -145,7 +147,9 @@ def draw_portrait(axes, result, name, clusters, *, style):
 def title_of(result, name, fitted):
     """Name of a gene and how well it is fitted."""
     score = score_of(result.var)
-    return f"{name}\n{SCORES[score]} {result.var.loc[name, score]:.2f}" if fitted else f"{name}\nnot fitted"
+    if not fitted:
+        return f"{name}\nnot fitted"
+    return f"{name}\n{SCORES[score]} {result.var.loc[name, score]:.2f}" if score else name
 
 
 def line_entries(panels):
@@ -155,9 +159,11 @@ def line_entries(panels):
 
 
 def _draw_fit(axes, gene):
-    if "fit_alpha" in gene:
+    """Draw what is known of a gene's fit: not every model has rates."""
+    if set(gene.index) >= CURVE:
         induction, repression = fitted_branches(dynamics_of(gene))
         axes.plot(*induction.T, label="induction", **LINES["induction"], **OUTLINE)
         axes.plot(*repression.T, label="repression", **LINES["repression"], **OUTLINE)
-    slope, point = steady_line(gene)
-    axes.axline(point, slope=slope, label="steady state", **LINES["steady state"], **OUTLINE)
+    if set(gene.index) >= LINE or "velocity_gamma" in gene:
+        slope, point = steady_line(gene)
+        axes.axline(point, slope=slope, label="steady state", **LINES["steady state"], **OUTLINE)
