@@ -207,8 +207,8 @@ def merge_shards(path, shards, *, prepared, select):
 def save_fit(path, fit, names, *, of_cells, places, versions=()):
     """Write the `contract.Fit` of a whole dataset, with the column `velocity_genes`, as `merge_shards` would.
 
-    names : (n_genes,).   of_cells : columns (n_cells,) by name.   versions : of the packages that made it.   places : (n_cells, n_dims) by key of
-    `obsm`.  Both are what `load_fit_cells` returns.
+    names : (n_genes,).   of_cells : columns (n_cells,) by name.   versions : of the packages that made it.
+    places : (n_cells, n_dims) by key of `obsm`.  Both are what `load_fit_cells` returns.
     """
     contract.check(fit, len(names), fit.layers["velocity"].shape[1])
     with h5py.File(path, "w") as file:

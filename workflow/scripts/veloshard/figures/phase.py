@@ -132,7 +132,8 @@ def draw_portrait(axes, result, name, clusters, *, style):
     gene = result.var.loc[name]
     moments = np.column_stack([column_of(result, layer, name) for layer in ("Ms", "Mu")])
     draw_clusters(axes, moments, clusters, style=style)
-    fitted = gene["status"] == "ok"
+    score = score_of(result.var)
+    fitted = bool(np.isfinite(gene[score])) if score else gene["status"] == "ok"
     if fitted:
         _draw_fit(axes, gene)
     # curves may go where no cell has been: a switch that is late to come would leave the cells in a corner
