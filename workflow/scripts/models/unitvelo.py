@@ -51,7 +51,8 @@ def fit(
 
     cells : AnnData with the layers Ms and Mu.   folder : where UniTVelo's own table of genes is kept.
     random_state : of the order of the cells, which is the time that UniTVelo starts from unless there is a root.
-    Raises ValueError where fewer than two genes are fit for it, or `root` is no cluster.
+    Raises ValueError where fewer than two genes are fit for it, or `root` is no cluster, and RuntimeError where its fit
+    breaks down.
     """
     limit_threads()
     order = np.random.default_rng(random_state).permutation(cells.n_obs)
@@ -69,8 +70,15 @@ def fit(
                 f"UniTVelo finds {model.velocity_genes.sum()} of {cells.n_vars} genes fit for it; it needs at least 2. "
                 "More genes, or velocity_genes: all, may help."
             )
-        # without an embedding, or it would make a velocity graph of its own
-        fitted = model.fit_velo_genes(basis=None, rep=0)
+        try:
+            # without an embedding, or it would make a velocity graph of its own
+            fitted = model.fit_velo_genes(basis=None, rep=0)
+        except TypeError as error:
+            # what comes of a loss that never was a number: it has no best step to go back to
+            raise RuntimeError(
+                "UniTVelo's fit broke down. With a root, cells that no neighbours connect with it have no pseudotime "
+                "to start from: leave the root out; otherwise a smaller learning_rate may help."
+            ) from error
     used = fitted.var["velocity_genes"].to_numpy(dtype=bool)
     fitted = fitted[np.argsort(order), used].copy()
     fitted.var.index = cells.var_names[used]
