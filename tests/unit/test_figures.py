@@ -301,7 +301,7 @@ def words_of(figure):
         ("heatmap", lambda result: result.obs.__setitem__("velocity_pseudotime", np.nan), "no cell has a time"),
         ("heatmap", lambda result: result.var.__setitem__("velocity_genes", False), "no gene has a velocity"),
         ("genes", lambda result: result.var.__setitem__("velocity_genes", False), "No gene has a velocity"),
-        ("likelihood", lambda result: result.var.pop("fit_likelihood"), "No gene is fitted"),
+        ("likelihood", lambda result: result.var.pop("fit_likelihood"), "does not say how well"),
     ],
 )
 def test_what_a_result_need_not_have_is_said_in_words(figure, spoil, words):

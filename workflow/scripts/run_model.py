@@ -207,4 +207,6 @@ if __name__ == "__main__":
         main(**vars(parser.parse_args()))
     except Exception as error:  # of any kind: it is another's code
         log.exception("%s", error)
+        # what libraries printed would otherwise come after the last word
+        sys.stdout.flush()
         sys.exit(in_words(error))
