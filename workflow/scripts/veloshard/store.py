@@ -504,6 +504,7 @@ def _write_table(group, columns):
 
 
 def _write_array(group, name, values):
+    values = np.asarray(values)
     if values.dtype.kind in "UO":
         group.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
     else:
