@@ -46,7 +46,7 @@ test-peers: $(core) $(scvelo) $(dynamo) $(cellrank) ## open our results in scVel
 	.venv/bin/pytest -m peers
 
 test-methods: $(core) $(MODELS:%=.envs/%/installed.lock) ## run other people's models; `make test-methods MODELS=velovi`: those only
-	.venv/bin/pytest -m methods
+	.venv/bin/pytest -m methods $(ARGS)
 
 test-cluster: $(core) ## run the workflow on a Slurm that is started for it (root, Debian)
 	@command -v slurmctld >/dev/null || PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null || \
