@@ -205,8 +205,10 @@ def compiled_fit(wildcards):
 
 def stabilizes_variance(wildcards):
     """Whether correlations are taken of square roots."""
-    chosen = config["graph"]["variance_stabilization"]
-    return method_options(wildcards)["method"] == "stochastic" if chosen == "auto" else chosen
+    chosen, method = config["graph"]["variance_stabilization"], method_options(wildcards)["method"]
+    if chosen != "auto":
+        return chosen
+    return method == "stochastic" or models.get(method, {}).get("variance_stabilization", False)
 
 
 def prepared_sizes(wildcards):
