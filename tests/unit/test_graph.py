@@ -36,6 +36,27 @@ def test_cosines_ignore_what_all_genes_have_in_common():
     )
 
 
+def test_scaled_genes_count_alike_whatever_their_expression():
+    moments, velocity, distances = cloud()
+    moments[:, 5] = 3.0  # which nobody can scale
+    factor = np.where(np.arange(moments.shape[1]) == 2, 100, 1).astype(np.float32)
+    as_it_is, blown_up = (graph.scaled_to_range(moments * by, velocity * by) for by in (np.ones_like(factor), factor))
+    np.testing.assert_allclose(np.delete(np.ptp(as_it_is[0], axis=0), 5), 1, rtol=1e-6)
+    for scaled, other in zip(as_it_is, blown_up, strict=True):
+        assert scaled.dtype == np.float32
+        np.testing.assert_allclose(scaled, other, rtol=1e-5, atol=1e-6)
+    # without it that gene decides alone
+    plain = graph.velocity_graph(moments * factor, velocity * factor, distances).toarray()
+    equal = graph.velocity_graph(*blown_up, distances).toarray()
+    assert np.abs(plain[plain != 0]).mean() > 2 * np.abs(equal[equal != 0]).mean()
+
+
+def test_scaled_blocks_of_cells_are_those_of_the_whole():
+    moments, velocity, _ = cloud()
+    whole = graph.scaled_to_range(moments, velocity)[1]
+    np.testing.assert_array_equal(graph.scaled_to_range(moments, velocity[7:20])[1], whole[7:20])
+
+
 def test_neighbors_are_those_at_one_or_two_steps():
     _, _, distances = cloud()
     reached = graph.neighbors_of_neighbors(distances, 10, 20)

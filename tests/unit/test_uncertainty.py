@@ -89,6 +89,19 @@ def test_mean_and_deviation_are_those_of_the_samples():
     np.testing.assert_allclose(found.cosine_sd, cosines.std(axis=0, ddof=1), rtol=1e-4)
 
 
+def test_arrows_may_be_those_of_scaled_genes_while_lengths_keep_their_unit():
+    rng = np.random.default_rng(4)
+    moments, velocity, distances = ring()
+    samples = [velocity + rng.normal(scale=0.3, size=velocity.shape).astype(np.float32) for _ in range(4)]
+    extent = np.ptp(moments, axis=0)
+    scaled = scored(samples, moments, distances, places(moments), scale_genes=True)
+    by_hand = scored([sample / extent for sample in samples], moments / extent, distances, places(moments))
+    np.testing.assert_array_equal(scaled.angle, by_hand.angle)
+    plain = scored(samples, moments, distances, places(moments))
+    assert not np.array_equal(scaled.resultant, plain.resultant)
+    np.testing.assert_array_equal(scaled.magnitude, plain.magnitude)
+
+
 def test_a_cell_without_a_place_has_no_angle_and_does_not_spoil_the_others():
     moments, velocity, distances = ring()
     embedding = places(moments)

@@ -223,6 +223,12 @@ def test_an_option_of_the_graph_keeps_the_fits(plan):
     assert planned.isdisjoint(FIT | {"prepare_data", "score_confidence"})
 
 
+def test_scaled_genes_keep_the_fits_too(plan):
+    planned = plan(graph={"cells_per_shard": 120, "scale_genes": True})
+    assert {"build_graph", "score_confidence", "run_controls"} <= planned
+    assert planned.isdisjoint(FIT | {"prepare_data"})
+
+
 def test_an_option_of_one_method_keeps_the_others(plan, small_config, run_workflow, small_run):
     methods = small_config()["methods"] | {"steady_state": {"percentile": 90}}
     process = run_workflow(small_config(methods=methods), small_run.parent, "--dry-run")

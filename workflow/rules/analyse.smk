@@ -37,6 +37,7 @@ rule score_confidence:
         "results/benchmarks/{dataset}/{method}/score_confidence.jsonl"
     params:
         code=code_of("score_confidence"),
+        scale_genes=scales_genes,
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -16,6 +16,7 @@ rule build_graph:
     params:
         code=code_of("build_graph", "merge_graphs"),
         sqrt_transform=stabilizes_variance,
+        scale_genes=scales_genes,
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -39,6 +40,7 @@ rule merge_graphs:
     params:
         code=code_of("build_graph", "merge_graphs"),
         sqrt_transform=stabilizes_variance,
+        scale_genes=scales_genes,
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -101,6 +101,7 @@ rule score_samples:
     params:
         code=code_of("score_samples"),
         sqrt_transform=stabilizes_variance,
+        scale_genes=scales_genes,
     conda:
         "../../envs/core.yaml"
     threads: samples_threads

@@ -205,10 +205,14 @@ def compiled_fit(wildcards):
 
 def stabilizes_variance(wildcards):
     """Whether correlations are taken of square roots."""
-    chosen, method = config["graph"]["variance_stabilization"], method_options(wildcards)["method"]
-    if chosen != "auto":
-        return chosen
-    return method == "stochastic" or models.get(method, {}).get("variance_stabilization", False)
+    chosen = config["graph"]["variance_stabilization"]
+    return method_options(wildcards)["method"] == "stochastic" if chosen == "auto" else chosen
+
+
+def scales_genes(wildcards):
+    """Whether correlations are taken of genes that are scaled to one range."""
+    chosen, method = config["graph"]["scale_genes"], method_options(wildcards)["method"]
+    return models.get(method, {}).get("scale_genes", False) if chosen == "auto" else chosen
 
 
 def prepared_sizes(wildcards):
@@ -287,6 +291,7 @@ def reported_options(wildcards):
         "preprocess": config["preprocess"],
         "method": method_options(wildcards),
         "variance_stabilization": config["graph"]["variance_stabilization"],
+        "scale_genes": config["graph"]["scale_genes"],
         **({"kinetics": config["kinetics"]} if has_kinetics(wildcards) else {}),
         **({"external_sha256": external_content(wildcards)} if wildcards.method in external_methods() else {}),
     }

@@ -132,10 +132,10 @@ def layers_time(wildcards, input, attempt):
 
 
 def graph_memory(wildcards, input, attempt):
-    """Moments of all cells twice, and edges to neighbours of neighbours."""
+    """Moments of all cells, as they are and scaled, velocities, and edges to neighbours of neighbours."""
     sizes = sizes_of(input)
     edges = edges_of_graph(sizes["n_edges"]) * cells_in_shard(wildcards, sizes) / sizes["n_cells"]
-    return megabytes(12 * sizes["n_cells"] * sizes["n_genes"] + 12 * edges, attempt)
+    return megabytes(16 * sizes["n_cells"] * sizes["n_genes"] + 12 * edges, attempt)
 
 
 def graph_time(wildcards, input, attempt):
@@ -161,9 +161,9 @@ def analysis_time(wildcards, input, attempt):
 
 
 def confidence_memory(wildcards, input, attempt):
-    """Velocities of all cells, twice."""
+    """Velocities of all cells twice, and moments where genes are scaled."""
     sizes = sizes_of(input)
-    return megabytes(10 * sizes["n_cells"] * sizes["n_genes"], attempt)
+    return megabytes(18 * sizes["n_cells"] * sizes["n_genes"], attempt)
 
 
 def order_memory(wildcards, input, attempt):

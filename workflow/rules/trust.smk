@@ -66,6 +66,7 @@ rule run_controls:
         method=method_options,
         modelled=controls_of_model,
         sqrt_transform=stabilizes_variance,
+        scale_genes=scales_genes,
         max_cells=config["trust"]["max_cells"],
         random_state=config["trust"]["random_state"],
     conda:

@@ -20,6 +20,7 @@ found = controls.run_controls(
     groups=controls.groups_of(sample, params.clusters, random_state=params.random_state),
     method=params.method,
     sqrt_transform=params.sqrt_transform,
+    scale_genes=params.scale_genes,
     random_state=params.random_state,
     modelled=modelled,
 )

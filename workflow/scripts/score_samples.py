@@ -12,5 +12,6 @@ with exchange.open_samples(files.samples, genes["name"][genes["velocity_genes"]]
         store.load_prepared(files.prepared).distances,
         embedding[:, :2],
         sqrt_transform=snakemake.params.sqrt_transform,
+        scale_genes=snakemake.params.scale_genes,
     )
 store.save_arrays(snakemake.output[0], {f"velocity_{name}": values for name, values in scores._asdict().items()})

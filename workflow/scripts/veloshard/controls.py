@@ -17,6 +17,7 @@ from veloshard.coherence import gene_coherence
 from veloshard.confidence import confidence_and_length
 from veloshard.contract import GeneBlock
 from veloshard.errors import InputError
+from veloshard.graph import scaled_to_range
 from veloshard.moments import first_moments, neighborhood
 from veloshard.neighbors import connectivity_weights
 from veloshard.preprocess import add_components, add_neighbors, normalised
@@ -73,7 +74,7 @@ def groups_of(sample, clusters, *, random_state=0):
     return KMeans(n_groups, n_init=1, random_state=random_state).fit(sample.obsm["X_pca"]).labels_
 
 
-def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state=0, modelled=None):
+def run_controls(counts, sample, *, groups, method, sqrt_transform, scale_genes=False, random_state=0, modelled=None):
     """What of a method's result survives its controls.
 
     Parameters
@@ -86,7 +87,7 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
         Of `groups_of`.
     method : dict
         Options of the method, with its name.
-    sqrt_transform : bool
+    sqrt_transform, scale_genes : bool
         Of the method's velocity graph.
     random_state : int
         Seed of all draws.
@@ -115,7 +116,7 @@ def run_controls(counts, sample, *, groups, method, sqrt_transform, random_state
         `cosine` likewise.  `methods`: `cosine` of the velocities with those of each other gene-wise method with its
         default options, over the velocity genes of both.
     """
-    score = partial(_scores, random_state=random_state, sqrt_transform=sqrt_transform)
+    score = partial(_scores, random_state=random_state, sqrt_transform=sqrt_transform, scale_genes=scale_genes)
     observed = _run(sample, method) if modelled is None else _as_run(modelled["observed"], sample)
     found = {"cells": sample.n_obs, "observed": score(observed)}
     found["samples"] = _within_samples(sample, None if modelled else method, observed, score, random_state)
@@ -249,7 +250,7 @@ def _as_run(fit, prepared):
     return Run(fit, fit.genes["velocity_genes"], first_moments(spliced, around), prepared.obsp["distances"])
 
 
-def _scores(run, *, random_state, sqrt_transform):
+def _scores(run, *, random_state, sqrt_transform, scale_genes):
     scores = {
         "velocity_genes": int(run.velocity_genes.sum()),
         "likelihood": None,
@@ -261,6 +262,8 @@ def _scores(run, *, random_state, sqrt_transform):
     velocity, moments = (
         np.ascontiguousarray(layer[run.velocity_genes].T) for layer in (run.fit.layers["velocity"], run.spliced_moments)
     )
+    if scale_genes:
+        moments, velocity = scaled_to_range(moments, velocity)
     if "fit_likelihood" in run.fit.genes:
         scores["likelihood"] = _number(np.median(run.fit.genes["fit_likelihood"][run.velocity_genes]))
     scores["confidence"] = _number(np.nanmean(confidence_and_length(velocity, run.distances).confidence))

@@ -45,6 +45,17 @@ def velocity_graph(spliced_moments, velocity, distances, *, first_cell=0, sqrt_t
     return graph
 
 
+def scaled_to_range(moments, velocity):
+    """Moments and velocities of each gene in units of the range of its moments: genes then count alike in a cosine.
+
+    moments : (n_cells, n_genes) float32, all cells.   velocity : (n_block, n_genes) float32, of any of them.
+    Returns both, float32; a gene without a range stays as it is.
+    """
+    extent = np.ptp(moments, axis=0)
+    extent[extent == 0] = 1
+    return moments / extent, velocity / extent
+
+
 def neighbors_of_neighbors(distances, start, stop):
     """Who is one or two steps away from the cells start, ..., stop - 1 in the directed graph of neighbours.
 

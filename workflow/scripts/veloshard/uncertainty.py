@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse, stats
 
-from veloshard.graph import velocity_graph
+from veloshard.graph import scaled_to_range, velocity_graph
 from veloshard.projection import displacements
 from veloshard.transition import transition_matrix
 
@@ -40,13 +40,21 @@ class Uncertainty(NamedTuple):
 
 
 def score_samples(
-    sample, n_samples, moments, distances, embedding, *, sqrt_transform=False, cells_at_once=CELLS_AT_ONCE
+    sample,
+    n_samples,
+    moments,
+    distances,
+    embedding,
+    *,
+    sqrt_transform=False,
+    scale_genes=False,
+    cells_at_once=CELLS_AT_ONCE,
 ):
     """`Uncertainty` of the velocities of all cells.
 
     sample : function that returns one of the `n_samples` by its number, float32 (n_cells, n_genes), no NaN.
     moments : float32 (n_cells, n_genes).   distances : CSR (n_cells, n_cells).   embedding : (n_cells, 2).
-    sqrt_transform : as for the velocity graph.
+    sqrt_transform, scale_genes : as for the velocity graph, which the arrows follow.
     cells_at_once : of this the memory depends, and nothing else.
     NaN for cells without a place, and in `angle` for those whose samples cancel; a cell without an arrow in one sample
     counts as without a direction there.  Raises ValueError of fewer than two samples.
@@ -54,13 +62,16 @@ def score_samples(
     if n_samples < 2:
         raise ValueError(f"{n_samples} samples of the velocity say nothing of its uncertainty")
     mean = _centred(sum(sample(number).astype(np.float64) for number in range(n_samples)) / n_samples)
+    positions = scaled_to_range(moments, moments)[0] if scale_genes else moments
     lengths, cosines = _Moments(len(moments)), _Moments(len(moments))
     directions = np.zeros(len(moments), dtype=np.complex128)
     for number in range(n_samples):
         velocity = sample(number)
         lengths.add(np.linalg.norm(velocity.astype(np.float64), axis=1))
         cosines.add(_cosine(_centred(velocity), mean))
-        arrows = _arrows(velocity, moments, distances, embedding, sqrt_transform, cells_at_once)
+        if scale_genes:
+            _, velocity = scaled_to_range(moments, velocity)
+        arrows = _arrows(velocity, positions, distances, embedding, sqrt_transform, cells_at_once)
         directions += _unit(arrows[:, 0] + 1j * arrows[:, 1])
     resultant = np.abs(directions) / n_samples
     p_value = rayleigh(resultant, n_samples)
