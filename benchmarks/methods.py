@@ -151,8 +151,8 @@ def run_workflow(folder, dataset, options, methods, targets, cores):
     configfile = folder / f"{dataset}.yaml"
     configfile.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--configfile", configfile, "--cores", str(cores), "--keep-going", "--quiet", "all", "--"]
-    command += [Path(target).relative_to(folder) for target in targets]
+    command += ["--configfile", configfile, "--cores", str(cores), "--keep-going", "--rerun-incomplete"]
+    command += ["--quiet", "all", "--", *(Path(target).relative_to(folder) for target in targets)]
     with (folder / f"{dataset}.log").open("a") as log:
         subprocess.run(command, stdout=log, stderr=log)
 

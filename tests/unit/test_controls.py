@@ -121,7 +121,7 @@ def test_a_fit_made_elsewhere_is_scored_as_one_of_ours():
     assert alone["observed"] == ours["observed"]
     assert alone["methods"] == ours["methods"]
     assert "trust.model_controls" in alone["permuted"]["reason"]
-    verdict = trust.judge(trust.measured({"dataset": {"unspliced_fraction": 0.3}}, alone))
+    verdict = trust.judge(trust.measured({"dataset": {"cells": 400, "unspliced_fraction": 0.3}}, alone))
     assert verdict["verdict"] == "trust"
 
 
@@ -144,7 +144,8 @@ def test_no_velocity_genes_are_a_finding():
     counts.layers["unspliced"] = sparse.csr_matrix(rng.poisson(3, counts.shape).astype(np.float32))
     found = controlled(counts)
     assert found["observed"]["velocity_genes"] < 2
-    assert trust.judge(trust.measured({"dataset": {"unspliced_fraction": 0.3}}, found))["verdict"] == "do not trust"
+    values = trust.measured({"dataset": {"cells": 400, "unspliced_fraction": 0.3}}, found)
+    assert trust.judge(values)["verdict"] == "do not trust"
 
 
 def test_permutation_keeps_what_each_group_has_and_parts_the_layers():

@@ -6,7 +6,7 @@ from scipy import sparse
 from veloshard import trust
 from veloshard.errors import InputError
 
-QUALITY = {"dataset": {"unspliced_fraction": 0.2}}
+QUALITY = {"dataset": {"cells": 400, "unspliced_fraction": 0.2}}
 CONTROLS = {
     "observed": {"velocity_genes": 300, "likelihood": 0.3, "confidence": 0.8, "coherence": 0.6},
     "permuted": {"velocity_genes": 250, "likelihood": 0.2, "confidence": 0.7, "coherence": 0.1, "variation": 0.5},
@@ -51,7 +51,7 @@ def test_a_verdict_is_fit_for_json_and_has_a_row_for_each_check():
     found = json.loads(json.dumps(verdict()))
     assert [check["name"] for check in found["checks"]] == [check.name for check in trust.CHECKS]
     # no root and no transition is named, likelihood and the others are known
-    assert [check["holds"] for check in found["checks"]] == [True] * 8 + [None] * 2
+    assert [check["holds"] for check in found["checks"]] == [True] * 9 + [None] * 2
 
 
 def test_detected_roots_elsewhere_than_the_named_one_raise_doubt():
@@ -90,6 +90,6 @@ def test_coherence_within_samples_counts_more_than_across_them():
 
 
 def test_what_is_usual_of_unspliced_counts_follows_the_config():
-    nuclei = trust.measured({"dataset": {"unspliced_fraction": 0.7}}, CONTROLS)
+    nuclei = trust.measured({"dataset": {"cells": 400, "unspliced_fraction": 0.7}}, CONTROLS)
     assert trust.judge(nuclei)["verdict"] == "doubtful"
     assert trust.judge(nuclei, unspliced=(0.05, 0.9))["verdict"] == "trust"

@@ -34,6 +34,7 @@ CHECKS = (
         least=0.08,
         decisive=True,
     ),
+    Check("cells", "so few cells tell noise from motion by chance", least=300),
     Check("clear coherence", "halves of the genes hardly agree on the way of a cell", least=0.2),
     Check(
         "unspliced fraction",
@@ -69,6 +70,7 @@ def measured(quality, controls, *, in_root_cluster=None, detected_roots=None, tr
     coherence = controls["observed"]["coherence"] if within is None else within
     directions = [row["direction"] for row in transitions if row["direction"] is not None]
     return {
+        "cells": quality["dataset"]["cells"],
         "unspliced fraction": quality["dataset"]["unspliced_fraction"],
         "velocity genes": controls["observed"]["velocity_genes"],
         "median likelihood": controls["observed"]["likelihood"],
