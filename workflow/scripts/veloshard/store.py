@@ -445,7 +445,7 @@ def save_arrays(path, arrays, **attributes):
 def load_arrays(path):
     """Arrays and CSR matrices written by `save_arrays`."""
     with h5py.File(path) as file:
-        return {name: _read_sparse(item) if isinstance(item, h5py.Group) else item[()] for name, item in file.items()}
+        return {name: _read_sparse(item) if isinstance(item, h5py.Group) else text(item) for name, item in file.items()}
 
 
 def save_table(path, columns):

@@ -1,0 +1,124 @@
+"""What a field would do if the expression of some genes were another.
+
+Expression x_g of a gene, log1p of normalised counts, is what its loadings make of the components: x_g = y q_g + mean_g.
+To set it to x'_g moves a cell by dy = (x'_g - x_g) q_g; the field there differs, to first order, by J dy.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from veloshard.vectorfield.geometry import directional_derivative
+from veloshard.vectorfield.sparsevfc import velocity_at
+
+# how an expression may be given
+MODES = ("absolute", "change", "fold")
+
+# of the walk on the neighbour graph, relative to its drift (Dynamo's)
+DIFFUSION = 50.0
+
+
+class Components(NamedTuple):
+    """Linear map between genes and components.
+
+    loadings : (n_genes, n_dims), orthonormal columns.   means : (n_genes,), of the expression.
+    """
+
+    loadings: np.ndarray
+    means: np.ndarray
+
+
+def perturbed(places, components, changes):
+    """Places of cells whose expression of some genes is changed: float64 (n_cells, n_dims).
+
+    places : (n_cells, n_dims) components.
+    changes : {row of the gene: (mode, value)}.  `absolute`: log1p of normalised counts is the value.  `change`: by
+        which it grows.  `fold`: the factor by which the normalised counts themselves do, >= 0.
+
+    Raises ValueError for another mode.
+    """
+    moved = np.array(places, dtype=np.float64)
+    for gene, (mode, value) in changes.items():
+        loadings = components.loadings[gene]
+        now = places @ loadings + components.means[gene]
+        if mode == "absolute":
+            change = value - now
+        elif mode == "change":
+            change = np.full(len(now), float(value))
+        elif mode == "fold":
+            # components say less than nothing of some cells: those have no counts to be multiplied
+            change = np.log1p(value * np.expm1(np.maximum(now, 0))) - np.maximum(now, 0)
+        else:
+            raise ValueError(f"mode {mode!r} is none of {', '.join(MODES)}")
+        moved += change[:, None] * loadings
+    return moved
+
+
+def effect(field, places, moved, *, linear=True):
+    """By how much the field differs for moved cells, (n_cells, n_dims), in the unit of the arrows.
+
+    linear : J dy, which means something for changes of any size and is what Dynamo calls the effect; else
+    f(y + dy) - f(y), which says what the field says there, and where no cell ever was that is nothing.
+    """
+    if linear:
+        return directional_derivative(field, places, moved - places)
+    return velocity_at(field, moved) - velocity_at(field, places)
+
+
+def knock_out(field, places, components, genes):
+    """The field of cells that lose some genes' transcripts with rate 1 and make no others: (n_cells, n_dims).
+
+    f(y) - sum_g |x_g| q_g over the knocked out genes.
+    """
+    loadings = components.loadings[genes]
+    expression = np.abs(places @ loadings.T + components.means[genes])
+    return velocity_at(field, places) - expression @ loadings
+
+
+def walk(places, vectors, distances, *, diffusion=DIFFUSION):
+    """Probabilities to step to neighbours by drift along vectors and by diffusion, CSR (n_cells, n_cells).
+
+    Between neighbours i and j flows F_ij = sign(e) sqrt|e|, e = (v_i + v_j) / 2 . u_ij, with u_ij the unit vector from
+    i to j; the rate of the step is max(F_ij, 0) / 2 + D (the Fokker-Planck equation on a graph, as in Dynamo 1.5.3, which
+    holds cells x cells for it).
+
+    places, vectors : (n_cells, n_dims).   distances : CSR (n_cells, n_cells); stored are neighbours, either way.
+    """
+    edges = sparse.coo_matrix(distances)
+    edges = sparse.coo_matrix((np.ones(edges.nnz), (edges.row, edges.col)), shape=edges.shape)
+    either = sparse.csr_matrix(edges + edges.T)
+    either.setdiag(0)
+    either.eliminate_zeros()
+    rates = np.empty(either.nnz)
+    for first, stop in _rows_at_once(either.indptr):
+        stored = slice(either.indptr[first], either.indptr[stop])
+        rows = np.repeat(np.arange(first, stop), np.diff(either.indptr[first : stop + 1]))
+        others = either.indices[stored]
+        ways = places[others] - places[rows]
+        lengths = np.linalg.norm(ways, axis=1)
+        along = np.einsum("ed,ed->e", vectors[rows] + vectors[others], ways) / 2
+        along = np.divide(along, lengths, out=np.zeros_like(along), where=lengths > 0)
+        rates[stored] = np.maximum(np.sign(along) * np.sqrt(np.abs(along)), 0) / 2 + diffusion
+    n_ways = np.diff(either.indptr)
+    sums = np.bincount(np.repeat(np.arange(len(n_ways)), n_ways), rates, minlength=len(n_ways))
+    return sparse.csr_matrix((rates / np.repeat(sums, n_ways), either.indices, either.indptr), shape=either.shape)
+
+
+def effect_on_genes(effects, components, codes, n_groups):
+    """Mean effect on each gene in the cells of each group, (n_genes, n_groups); NaN for a group without any."""
+    means = np.full((n_groups, effects.shape[1]), math.nan)
+    for group in range(n_groups):
+        if np.any(codes == group):
+            means[group] = effects[codes == group].mean(axis=0)
+    return components.loadings @ means.T
+
+
+def _rows_at_once(indptr, n_edges=1 << 18):
+    """Rows of a sparse matrix in blocks of about so many stored elements: first and one past last."""
+    first = 0
+    while first < len(indptr) - 1:
+        stop = max(first + 1, int(np.searchsorted(indptr, indptr[first] + n_edges, side="right")) - 1)
+        yield first, stop
+        first = stop

@@ -1,0 +1,284 @@
+"""Sparse vector field consensus: a smooth field through arrows, some of which point anywhere (Ma et al. 2013)."""
+
+import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+from sklearn.neighbors import NearestNeighbors
+
+log = logging.getLogger(__name__)
+
+# Rows that are multiplied together: sums over the cells are made of sums over blocks, in the order of the blocks, so
+# that they never depend on how many threads there are.
+ROWS_AT_ONCE = 4096
+
+# Features of cells that are kept (a gigabyte); of more, each iteration computes them anew.
+KEPT_FEATURES = 1 << 27
+
+# control points where nobody asks for more: their squares cost time, and fields are smoother than that
+MOST_CONTROLS = 2000
+
+# share of cells that hold to the field before any is looked at, and what it may become (Ma et al. 2013; Dynamo 1.5.3)
+SHARE_AT_FIRST = 0.9
+LEAST_SHARE, LARGEST_SHARE = 0.05, 0.95
+
+# a cell with a greater probability to hold to the field counts as one that does; with a smaller, as one of this
+INLIER = 0.75
+LEAST_PROBABILITY = 1e-5
+
+# below it there is no noise left to tell outliers by
+LEAST_VARIANCE = 1e-8
+
+
+class VectorField(NamedTuple):
+    """f(x) = sum_m c_m exp(-b |x - x_m|^2).
+
+    control_points, coefficients : (n_controls, n_dims) float64: x_m in the unit of the places, c_m of the arrows.
+    width : float, b, in one over the squared unit of the places.
+    """
+
+    control_points: np.ndarray
+    coefficients: np.ndarray
+    width: float
+
+
+class Learned(NamedTuple):
+    """A field, and how it came about.
+
+    control_cells : (n_controls,) int, the cells at the control points.
+    inlier_probability : (n_cells,) float64, that a cell's arrow is the field and Gaussian noise; NaN without an arrow.
+    variance : float, of that noise in each dimension.   cosine : float, mean over the cells between arrow and field.
+    energies : (n_iterations,) float64, what is minimised, of each iteration.   attempts : int, sets of control points.
+    """
+
+    field: VectorField
+    control_cells: np.ndarray
+    inlier_probability: np.ndarray
+    variance: float
+    cosine: float
+    energies: np.ndarray
+    attempts: int
+
+
+def learn(
+    places,
+    arrows,
+    *,
+    rng,
+    n_controls=None,
+    regularization=3.0,
+    outlier_volume=5.0,
+    max_iterations=30,
+    tolerance=1e-5,
+    min_cosine=0.6,
+    max_attempts=5,
+    n_threads=1,
+):
+    """The field of least energy through arrows of cells, by expectation maximisation.
+
+    An arrow is f(x) and Gaussian noise, or uniform in a volume; coefficients minimise
+    sum_n p_n |y_n - f(x_n)|^2 / 2 s^2 + (lambda / 2) tr(C' K C), with p_n the probability of the former.  Control
+    points are cells, drawn in proportion to the lengths of their arrows.  Where the field agrees with the arrows less
+    than `min_cosine`, it is learned again from other control points, and the best is returned.
+
+    places, arrows : (n_cells, n_dims); cells with a NaN in either are left out.
+    rng : numpy.random.Generator, draws the control points.
+    n_controls : by default 1 in 20 cells, at least 50 (Dynamo's rule) and at most 2000; not more than there are places.
+    regularization : lambda.   outlier_volume : of the uniform density; arrows are of order 1 in it.
+    max_iterations, tolerance : it ends after so many, or where the energy changes relatively by no more.
+    n_threads : how many threads multiply; the result never depends on it.
+
+    Returns `Learned`.  Raises ValueError where no cell has an arrow.
+    """
+    places, arrows = (np.asarray(x, dtype=np.float64) for x in (places, arrows))
+    cells = np.flatnonzero(np.isfinite(places).all(axis=1) & np.isfinite(arrows).all(axis=1))
+    lengths = np.linalg.norm(arrows[cells], axis=1)
+    if not lengths.any():
+        raise ValueError("no cell has an arrow: there is no field to learn")
+    # cells in one place are one control point; those at rest are none
+    _, first = np.unique(places[cells], axis=0, return_index=True)
+    candidates = first[lengths[first] > 0]
+    n_controls = min(n_controls or np.clip(len(cells) // 20 + 1, 50, MOST_CONTROLS), len(candidates))
+    chances = lengths[candidates] / lengths[candidates].sum()
+    best, attempts = None, 0
+    while attempts < max_attempts and (best is None or best.cosine < min_cosine):
+        attempts += 1
+        controls = candidates[rng.choice(len(candidates), size=n_controls, replace=False, p=chances)]
+        found = fit_field(
+            places[cells],
+            arrows[cells],
+            places[cells[controls]],
+            regularization=regularization,
+            outlier_volume=outlier_volume,
+            max_iterations=max_iterations,
+            tolerance=tolerance,
+            n_threads=n_threads,
+        )
+        if best is None or found.cosine > best.cosine:
+            best = found._replace(control_cells=cells[controls])
+    probabilities = np.full(len(places), np.nan)
+    probabilities[cells] = best.inlier_probability
+    log.info(
+        "%d control points, %d iterations, cosine %.2f with the arrows, %.0f %% of cells hold to the field",
+        n_controls,
+        len(best.energies),
+        best.cosine,
+        100 * np.mean(best.inlier_probability > INLIER),
+    )
+    if best.cosine < min_cosine:
+        log.warning(
+            "after %d sets of control points the field agrees with the arrows by a cosine of %.2f only: what it says "
+            "of single cells may not be what the velocities say",
+            attempts,
+            best.cosine,
+        )
+    return best._replace(inlier_probability=probabilities, attempts=attempts)
+
+
+def fit_field(
+    places,
+    arrows,
+    control_points,
+    *,
+    regularization=3.0,
+    outlier_volume=5.0,
+    max_iterations=30,
+    tolerance=1e-5,
+    n_threads=1,
+):
+    """`Learned` with given control points, (n_controls, n_dims), without their cells; the rest as of `learn`."""
+    n_cells, n_dims = arrows.shape
+    width = kernel_width(control_points)
+    whitened = whitening(kernel(control_points, control_points, width))
+    kept = {}
+
+    def features(rows):
+        if rows.start in kept:
+            return kept[rows.start]
+        found = kernel(places[rows], control_points, width) @ whitened
+        if n_cells * found.shape[1] <= KEPT_FEATURES:
+            kept[rows.start] = found
+        return found
+
+    weights, predicted = np.zeros((whitened.shape[1], n_dims)), np.zeros_like(arrows)
+    squares = _squares(arrows)
+    variance = max(squares.sum() / (n_cells * n_dims), 1e-7)
+    share, energies = SHARE_AT_FIRST, []
+    while len(energies) < max_iterations and variance > LEAST_VARIANCE:
+        probability, energy = _expectation(squares, variance, share, n_dims, outlier_volume)
+        energy += regularization / 2 * np.vdot(weights, weights)
+        change = abs((energy - energies[-1]) / energy) if energies else math.inf
+        energies.append(energy)
+        probability = np.maximum(probability, LEAST_PROBABILITY)
+        gram, right = _normal_equations(features, probability, arrows, n_threads)
+        gram[np.diag_indices_from(gram)] += regularization * variance
+        weights = linalg.solve(gram, right, assume_a="pos", check_finite=False)
+        for rows in _blocks(n_cells):
+            predicted[rows] = features(rows) @ weights
+        squares = _squares(arrows - predicted)
+        variance = probability @ squares / (n_dims * probability.sum())
+        share = np.clip(np.mean(probability > INLIER), LEAST_SHARE, LARGEST_SHARE)
+        if change <= tolerance:
+            break
+    return Learned(
+        field=VectorField(control_points, whitened @ weights, width),
+        control_cells=np.empty(0, dtype=int),
+        inlier_probability=probability,
+        variance=float(variance),
+        cosine=mean_cosine(arrows, predicted),
+        energies=np.array(energies),
+        attempts=1,
+    )
+
+
+def velocity_at(field, places):
+    """The field at places, (n_places, n_dims) or (n_dims,): float64 of the same shape, in the unit of the arrows."""
+    places = np.asarray(places, dtype=np.float64)
+    rows = np.atleast_2d(places)
+    found = np.empty_like(rows)
+    for block in _blocks(len(rows)):
+        found[block] = kernel(rows[block], field.control_points, field.width) @ field.coefficients
+    return found.reshape(places.shape)
+
+
+def kernel(places, control_points, width):
+    """exp(-b |x - x_m|^2), float64 (n_places, n_controls)."""
+    # from the middle of the controls: products of large coordinates would cost digits
+    middle = control_points.mean(axis=0)
+    places, control_points = places - middle, control_points - middle
+    squares = places @ control_points.T
+    squares *= -2
+    squares += _squares(places)[:, None]
+    squares += _squares(control_points)
+    np.maximum(squares, 0, out=squares)
+    squares *= -width
+    return np.exp(squares, out=squares)
+
+
+def kernel_width(control_points):
+    """b = 1 / h^2, with h = sqrt(2) / 1.5 of the mean distance to a fifth of the other control points, the nearest."""
+    n_nearest = min(max(2, int(0.2 * len(control_points))) - 1, len(control_points) - 1)
+    if n_nearest < 1:
+        raise ValueError(f"{len(control_points)} control points have no distances to tell a width by")
+    distances, _ = NearestNeighbors(n_neighbors=n_nearest).fit(control_points).kneighbors()
+    return float(1 / (math.sqrt(2) * distances.mean() / 1.5) ** 2)
+
+
+def mean_cosine(arrows, predicted):
+    """Mean over the cells of the cosine between arrow and field, 0 where either is; float."""
+    products = np.einsum("cd,cd->c", arrows, predicted)
+    lengths = np.sqrt(_squares(arrows) * _squares(predicted))
+    return float(np.mean(np.divide(products, lengths, out=np.zeros(len(arrows)), where=lengths > 0)))
+
+
+def whitening(gram):
+    """W with W' K W = 1, float64 (n_controls, n_features), by which kernels become features.
+
+    The energy tr(C'KC) of coefficients C = W z is |z|^2, so that the equations for z are never near singular, however
+    close control points are.  Directions that vanish to working precision are left out.
+
+    gram : K, (n_controls, n_controls).
+    """
+    values, vectors = linalg.eigh(gram, check_finite=False)
+    kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
+    return vectors[:, kept] / np.sqrt(values[kept])
+
+
+def _expectation(squares, variance, share, n_dims, outlier_volume):
+    """Probability of each cell to hold to the field, and the energy of the cells."""
+    gaussian = np.exp(-squares / (2 * variance))
+    # farther than numbers reach: as far as the farthest of the others
+    gaussian[gaussian == 0] = gaussian[gaussian > 0].min(initial=1.0)
+    uniform = (2 * math.pi * variance) ** (n_dims / 2) * (1 - share) / (share * outlier_volume)
+    probability = gaussian / (gaussian + uniform)
+    return probability, probability @ squares / (2 * variance) + probability.sum() * math.log(variance) * n_dims / 2
+
+
+def _normal_equations(features, probability, arrows, n_threads):
+    """B'PB and B'PY of the features B, by blocks of cells: in their order, however many threads there are."""
+    weights = np.sqrt(probability)[:, None]
+
+    def of_block(rows):
+        weighted = features(rows) * weights[rows]
+        # the upper triangle only, for half of the time
+        return linalg.blas.dsyrk(1.0, weighted.T, lower=0), weighted.T @ (weights[rows] * arrows[rows])
+
+    gram, right = 0.0, 0.0
+    with ThreadPoolExecutor(n_threads) as threads:
+        blocks = _blocks(len(arrows))
+        # so many at once as there are threads: a part is as large as the whole
+        for first in range(0, len(blocks), n_threads):
+            for part, right_part in threads.map(of_block, blocks[first : first + n_threads]):
+                gram, right = gram + part, right + right_part
+    return np.triu(gram) + np.triu(gram, 1).T, right
+
+
+def _squares(vectors):
+    return np.einsum("cd,cd->c", vectors, vectors)
+
+
+def _blocks(n_rows):
+    return [slice(first, min(first + ROWS_AT_ONCE, n_rows)) for first in range(0, n_rows, ROWS_AT_ONCE)]
