@@ -81,7 +81,7 @@ def walk(places, vectors, distances, *, diffusion=DIFFUSION):
     """Probabilities to step to neighbours by drift along vectors and by diffusion, CSR (n_cells, n_cells).
 
     Between neighbours i and j flows F_ij = sign(e) sqrt|e|, e = (v_i + v_j) / 2 . u_ij, with u_ij the unit vector from
-    i to j; the rate of the step is max(F_ij, 0) / 2 + D (the Fokker-Planck equation on a graph, as in Dynamo 1.5.3, which
+    i to j; the rate of the step is max(F_ij, 0) / 2 + D (the Fokker-Planck equation on a graph; Dynamo 1.5.3
     holds cells x cells for it).
 
     places, vectors : (n_cells, n_dims).   distances : CSR (n_cells, n_cells); stored are neighbours, either way.
