@@ -146,7 +146,7 @@ def explain(error):
         guess = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(allowed)}"
         return f"{wrong!r} is unknown; {guess}"
     if error.validator == "oneOf":
-        ways = " or ".join(way["required"][0] for way in error.validator_value)
+        ways = " or ".join(way["const"] if "const" in way else way["required"][0] for way in error.validator_value)
         return f"give {ways}, and only one of them"
     if error.validator == "anyOf":
         return f"give {' or '.join(way['required'][0] for way in error.validator_value)}"
@@ -182,6 +182,8 @@ wildcard_constraints:
     genes=r"\d+-of-\d+",
     cells=r"\d+-of-\d+",
     control="permuted|thinned",
+    space="components|embedding",
+    perturbation="[A-Za-z0-9][A-Za-z0-9_.-]*",
     key="[0-9a-f]{8}",
 
 

@@ -3,6 +3,9 @@
 # folder of the figures of all methods together, and what the report calls those methods
 COMPARISON, ALL_METHODS = "veloshard/figures/comparison", "all methods"
 
+# folder of the figures of vector fields, and those options of a dataset's that say how fields are learned
+FIELD_FIGURES, FIELD_SETTINGS = "veloshard/figures/vector_field", ("n_controls", "regularization", "random_state")
+
 
 def dataset_options(wildcards):
     """Options of a dataset."""
@@ -114,7 +117,87 @@ def ingest_options(wildcards):
 
 def asked_options(wildcards):
     """Options of a dataset that name what must be in it."""
-    return chosen_options(wildcards, "clusters", "root", "terminal_states", "expected", "embedding", "cells", "genes")
+    named = ("clusters", "root", "terminal_states", "expected", "embedding", "cells", "genes")
+    asked = {key: value for key, value in field_options(wildcards).items() if key not in FIELD_SETTINGS}
+    if {"perturbations", "regulation"} & asked.keys() and "pca" in dataset_options(wildcards):
+        raise WorkflowError(
+            f"dataset {wildcards.dataset!r}: components that were brought (datasets.{wildcards.dataset}.pca) do not say "
+            "what they are of genes. Leave out that option, or vector_field.perturbations and vector_field.regulation."
+        )
+    return {**chosen_options(wildcards, *named), **({"vector_field": asked} if asked else {})}
+
+
+def field_options(wildcards):
+    """What is asked of the vector fields of a dataset."""
+    return dataset_options(wildcards).get("vector_field", {})
+
+
+def field_settings(wildcards):
+    """How the vector fields of a dataset are learned."""
+    return {key: value for key, value in field_options(wildcards).items() if key in FIELD_SETTINGS}
+
+
+def field_state(wildcards):
+    """Seed of all that is drawn of the vector fields of a dataset."""
+    return field_options(wildcards)["random_state"]
+
+
+def places_of_space(wildcards):
+    """Where the places of the cells are that a field is learned on."""
+    place = f"results/{wildcards.dataset}"
+    return f"{place}/prepared.h5ad" if wildcards.space == "components" else f"{place}/embedding.h5"
+
+
+def regulation_of(wildcards):
+    """Genes of which regulation is told."""
+    return field_options(wildcards)["regulation"]
+
+
+def trajectories_of(wildcards):
+    """Which cells are followed, and which way."""
+    return field_options(wildcards)["trajectories"]
+
+
+def paths_of(wildcards):
+    """Pairs of clusters between which paths are sought."""
+    return field_options(wildcards)["paths"]
+
+
+def changes_of(wildcards):
+    """Changes of expression of a perturbation, by genes."""
+    return field_options(wildcards)["perturbations"][wildcards.perturbation]
+
+
+def found_in_field(wildcards):
+    """The file that a figure of a vector field draws."""
+    place = f"results/{wildcards.dataset}/{wildcards.method}/vector_field"
+    figure, _, perturbation = wildcards.portrait.partition("--")
+    if perturbation:
+        return f"{place}/perturbations/{perturbation}.h5"
+    return f"{place}/{'topography' if figure == 'field' else figure}.h5"
+
+
+def field_figure_code(wildcards):
+    """Hash of the code that draws this figure of a vector field."""
+    return code_of("draw_field", f"{FIELD_FIGURES}/{wildcards.portrait.partition('--')[0]}")
+
+
+def field_results():
+    """Tables and figures of the vector fields that datasets ask for."""
+    found = []
+    for dataset, options in config["datasets"].items():
+        asked = options.get("vector_field")
+        if asked is None:
+            continue
+        names = sorted(asked.get("perturbations", ()))
+        extra = [name for name in ("regulation", "trajectories", "paths") if name in asked]
+        files = ["cells.csv", "genes.csv", "fixed_points.csv", *(f"{name}.csv" for name in extra)]
+        files += ["path_genes.csv"] if "paths" in extra else []
+        files += [f"perturbations/{name}.csv" for name in names]
+        portraits = ["field", "topography", "geometry", *extra, *(f"perturbation--{name}" for name in names)]
+        files += expand("figures/{portrait}.{suffix}", portrait=portraits, suffix=["png", "pdf"])
+        found += expand(f"results/{dataset}/{{method}}/vector_field/{{file}}", method=config["methods"], file=files)
+    return found
 
 
 def prepare_options(wildcards):
@@ -285,7 +368,7 @@ def reported_options(wildcards):
         "dataset": {
             key: value
             for key, value in dataset_options(wildcards).items()
-            if key not in ("expected", "terminal_states")
+            if key not in ("expected", "terminal_states", "vector_field")
         },
         "ingest": config["ingest"],
         "preprocess": config["preprocess"],
@@ -306,7 +389,7 @@ def wanted_results():
     names += ["dynamo.h5ad"] if config["dynamo"] else []
     files = expand(f"{place}/{{file}}", file=names, **every)
     files += expand(f"{place}/differential_kinetics.csv", dataset=config["datasets"], method=dynamical_methods())
-    files += compared_results() if has_comparison() else []
+    files += (compared_results() if has_comparison() else []) + field_results()
     return files + expand(
         f"{place}/figures/{{figure}}.{{suffix}}", figure=config["figures"]["draw"], suffix=["png", "pdf"], **every
     )

@@ -278,6 +278,50 @@ def order_time(wildcards, input, attempt):
     return minutes(2e-6 * edges_of_graph(sizes["n_edges"]) + per_cell * (sizes["n_cells"] + 50 * 10_000), attempt)
 
 
+def field_controls(wildcards, sizes):
+    """Control points of a field: as many as the config says, or as the library takes."""
+    return field_options(wildcards).get("n_controls", min(max(sizes["n_cells"] // 20 + 1, 50), 2000))
+
+
+def field_memory(wildcards, input, attempt):
+    """The walk between the cells, and features of the cells: a gigabyte of them at most, and a block of 4096 by thread."""
+    sizes = sizes_of(input)
+    controls = field_controls(wildcards, sizes)
+    features = min(8 * sizes["n_cells"] * controls, 1.1e9) + 3e5 * controls + 120 * controls**2
+    walk = 60 * edges_of_graph(sizes["n_edges"])
+    return megabytes(walk + features + 2000 * sizes["n_cells"], attempt)
+
+
+def field_seconds(wildcards, sizes):
+    """Thirty times the products of all features, on one core; the eigenvectors of their kernels."""
+    controls = field_controls(wildcards, sizes)
+    return 1.2e-9 * sizes["n_cells"] * controls**2 + 4e-9 * controls**3
+
+
+def field_threads(wildcards, input):
+    """A core for each two minutes of work, four at most; one until the sizes are known."""
+    if not Path(input.sizes).exists():
+        return 1
+    return max(1, min(4, round(field_seconds(wildcards, sizes_of(input)) / 120)))
+
+
+def field_time(wildcards, input, attempt):
+    """That of one core, and of five sets of control points: however many there are."""
+    sizes = sizes_of(input)
+    return minutes(5 * field_seconds(wildcards, sizes) + 2e-6 * edges_of_graph(sizes["n_edges"]), attempt)
+
+
+def portrait_memory(wildcards, input, attempt):
+    """Components of the cells several times over, the neighbour graph, and kernels of a block of cells."""
+    sizes = sizes_of(input)
+    return megabytes(5000 * sizes["n_cells"] + 100 * sizes["n_edges"] + 5e8, attempt)
+
+
+def portrait_time(wildcards, input, attempt):
+    """Derivatives at each cell; some thousand steps of paths."""
+    return minutes(120 + 5e-3 * sizes_of(input)["n_cells"], attempt)
+
+
 def seeks_states(wildcards):
     """Whether the terminal states of a dataset are sought: by a dense decomposition of all pairs of cells."""
     return "terminal_states" not in dataset_options(wildcards)

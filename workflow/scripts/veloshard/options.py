@@ -21,6 +21,7 @@ def check_options(
     embedding=None,
     cells=None,
     genes=None,
+    vector_field=None,
 ):
     """Make sure that a dataset has all that its options name.
 
@@ -42,6 +43,8 @@ def check_options(
         Key of `obsm` for figures; ``'X_umap'`` need not exist, it will be computed.
     cells, genes : dict, optional
         Options of `selection.cells_to_keep` and `selection.genes_to_keep`.
+    vector_field : dict, optional
+        What is asked of vector fields: `regulation`, `trajectories`, `paths`, `perturbations`.
 
     Returns
     -------
@@ -62,9 +65,22 @@ def check_options(
         labels = _checked_clusters(counts.obs, clusters, where=where, key=key)[kept]
         warnings += _unusual_clusters(labels, clusters)
     starts = [root] if root is not None else []
-    for option, named in (("root", starts), ("terminal_states", terminal_states), ("expected", sum(expected, []))):
+    asked = vector_field or {}
+    for option, named in (
+        ("root", starts),
+        ("terminal_states", terminal_states),
+        ("expected", sum(expected, [])),
+        ("vector_field.trajectories.clusters", asked.get("trajectories", {}).get("clusters", ())),
+        ("vector_field.paths", sum(asked.get("paths", []), [])),
+    ):
         for label in named:
             _check_label(labels, label, option, where=where, key=key)
+    for option, named in (
+        ("vector_field.regulation", asked.get("regulation", ())),
+        *((f"vector_field.perturbations.{name}", changes) for name, changes in asked.get("perturbations", {}).items()),
+    ):
+        for gene in named:
+            _check_gene(counts.var_names, gene, option, where=where, key=key)
     if embedding is not None:
         if embedding == COMPUTED_EMBEDDING and embedding not in counts.obsm:
             warnings.append(f"no {embedding!r} in obsm: it will be computed")
@@ -99,6 +115,11 @@ def _check_label(labels, label, option, *, where, key):
             f"{where}: {option} {label!r} is not among the clusters of the cells kept ({choices(present, label)}). "
             f"Correct {key}.{option}, or {key}.clusters if the clusters are not these."
         )
+
+
+def _check_gene(names, gene, option, *, where, key):
+    if gene not in names:
+        raise InputError(f"{where}: no gene {gene!r} ({choices(names, gene)}). Correct {key}.{option}.")
 
 
 def _unusual_clusters(labels, column):

@@ -88,6 +88,24 @@ def save_prepared(path, prepared):
     prepared.write_h5ad(path)
 
 
+def load_components(path):
+    """Components of the cells of `prepared.h5ad`, and what they are of genes: X_pca = (X - means) loadings.
+
+    Returns float64 (n_cells, n_dims), (n_genes, n_dims) and (n_genes,); the latter two are None where the user brought
+    the components.
+    """
+    with h5py.File(path) as file:
+        components = file["obsm/X_pca"][()].astype(np.float64)
+        if "PCs" not in file["varm"]:
+            return components, None, None
+        n_cells, n_genes = file["X"].attrs["shape"]
+        sums = np.zeros(n_genes)
+        for first in range(0, n_cells, CELLS_AT_ONCE):
+            rows = _read_rows(file["X"], first, min(first + CELLS_AT_ONCE, n_cells))
+            sums += np.ravel(rows.sum(axis=0, dtype=np.float64))
+        return components, file["varm/PCs"][()].astype(np.float64), sums / n_cells
+
+
 def load_annotations(path):
     """AnnData of a file without its matrices: `obs`, `var`, `obsm` and `uns`."""
     from anndata import AnnData  # its memory and start-up time are for those who need it: shards do not
