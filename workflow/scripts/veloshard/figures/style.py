@@ -122,9 +122,9 @@ def styled(draw):
     """Run a figure's `draw` within the settings of its `style`."""
 
     @functools.wraps(draw)
-    def draw_with_settings(result, *, style, **options):
+    def draw_with_settings(*drawn, style, **options):
         with settings(style):
-            return draw(result, style=style, **options)
+            return draw(*drawn, style=style, **options)
 
     return draw_with_settings
 
