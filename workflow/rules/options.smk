@@ -117,14 +117,18 @@ def ingest_options(wildcards):
 
 def asked_options(wildcards):
     """Options of a dataset that name what must be in it."""
-    named = ("clusters", "root", "terminal_states", "expected", "embedding", "cells", "genes")
+    return chosen_options(wildcards, "clusters", "root", "terminal_states", "expected", "embedding", "cells", "genes")
+
+
+def asked_of_fields(wildcards):
+    """Options of a dataset that name what its vector fields are asked of; WorkflowError where that cannot be told."""
     asked = {key: value for key, value in field_options(wildcards).items() if key not in FIELD_SETTINGS}
     if {"perturbations", "regulation"} & asked.keys() and "pca" in dataset_options(wildcards):
         raise WorkflowError(
             f"dataset {wildcards.dataset!r}: components that were brought (datasets.{wildcards.dataset}.pca) do not say "
             "what they are of genes. Leave out that option, or vector_field.perturbations and vector_field.regulation."
         )
-    return {**chosen_options(wildcards, *named), **({"vector_field": asked} if asked else {})}
+    return {**chosen_options(wildcards, "clusters", "cells"), **asked}
 
 
 def field_options(wildcards):
@@ -197,6 +201,7 @@ def field_results():
         portraits = ["field", "topography", "geometry", *extra, *(f"perturbation--{name}" for name in names)]
         files += expand("figures/{portrait}.{suffix}", portrait=portraits, suffix=["png", "pdf"])
         found += expand(f"results/{dataset}/{{method}}/vector_field/{{file}}", method=config["methods"], file=files)
+        found.append(f"results/{dataset}/vector_field_checked.txt")
     return found
 
 

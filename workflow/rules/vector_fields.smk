@@ -1,6 +1,31 @@
 """The function behind the arrows, for datasets that ask for it: learned, differentiated, mapped, followed, perturbed."""
 
 
+# As `check_options`, and apart from it: what is asked of a field is no reason to put results together again.
+rule check_fields:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        sizes="results/{dataset}/ingested.json",
+    output:
+        touch("results/{dataset}/vector_field_checked.txt"),
+    log:
+        "logs/{dataset}/check_fields.log",
+    benchmark:
+        "results/benchmarks/{dataset}/check_fields.jsonl"
+    params:
+        code=code_of("check_fields"),
+        options=asked_of_fields,
+    priority: 100
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=check_memory,
+        runtime=20,
+    script:
+        "../scripts/check_fields.py"
+
+
 rule learn_field:
     input:
         places=places_of_space,

@@ -21,7 +21,6 @@ def check_options(
     embedding=None,
     cells=None,
     genes=None,
-    vector_field=None,
 ):
     """Make sure that a dataset has all that its options name.
 
@@ -43,8 +42,6 @@ def check_options(
         Key of `obsm` for figures; ``'X_umap'`` need not exist, it will be computed.
     cells, genes : dict, optional
         Options of `selection.cells_to_keep` and `selection.genes_to_keep`.
-    vector_field : dict, optional
-        What is asked of vector fields: `regulation`, `trajectories`, `paths`, `perturbations`.
 
     Returns
     -------
@@ -65,22 +62,9 @@ def check_options(
         labels = _checked_clusters(counts.obs, clusters, where=where, key=key)[kept]
         warnings += _unusual_clusters(labels, clusters)
     starts = [root] if root is not None else []
-    asked = vector_field or {}
-    for option, named in (
-        ("root", starts),
-        ("terminal_states", terminal_states),
-        ("expected", sum(expected, [])),
-        ("vector_field.trajectories.clusters", asked.get("trajectories", {}).get("clusters", ())),
-        ("vector_field.paths", sum(asked.get("paths", []), [])),
-    ):
+    for option, named in (("root", starts), ("terminal_states", terminal_states), ("expected", sum(expected, []))):
         for label in named:
             _check_label(labels, label, option, where=where, key=key)
-    for option, named in (
-        ("vector_field.regulation", asked.get("regulation", ())),
-        *((f"vector_field.perturbations.{name}", changes) for name, changes in asked.get("perturbations", {}).items()),
-    ):
-        for gene in named:
-            _check_gene(counts.var_names, gene, option, where=where, key=key)
     if embedding is not None:
         if embedding == COMPUTED_EMBEDDING and embedding not in counts.obsm:
             warnings.append(f"no {embedding!r} in obsm: it will be computed")
@@ -90,6 +74,34 @@ def check_options(
     for warning in warnings:
         log.warning("%s: %s", where, warning)
     return warnings
+
+
+def check_fields(
+    counts, *, dataset, clusters=None, cells=None, regulation=(), trajectories=None, paths=(), perturbations=None
+):
+    """Make sure that a dataset has all that is asked of its vector fields; the first four as of `check_options`.
+
+    regulation, trajectories, paths, perturbations : options of the same names.
+    Raises InputError for a cluster or a gene that is not there.
+    """
+    where, key = f"dataset {dataset!r}: {counts.uns['ingest']['source']}", f"datasets.{dataset}"
+    labels = None
+    if clusters is not None:
+        kept = selection.cells_to_keep(counts.obs, dataset=dataset, **(cells or {}))
+        labels = _checked_clusters(counts.obs, clusters, where=where, key=key)[kept]
+    for option, named in (
+        ("trajectories.clusters", (trajectories or {}).get("clusters", ())),
+        ("paths", sum(paths, [])),
+    ):
+        for label in named:
+            _check_label(labels, label, f"vector_field.{option}", where=where, key=key)
+    perturbed = {f"perturbations.{name}": changes for name, changes in (perturbations or {}).items()}
+    for option, named in {"regulation": regulation, **perturbed}.items():
+        for gene in named:
+            if gene not in counts.var_names:
+                raise InputError(
+                    f"{where}: no gene {gene!r} ({choices(counts.var_names, gene)}). Correct {key}.vector_field.{option}."
+                )
 
 
 def _checked_clusters(obs, column, *, where, key):
@@ -115,11 +127,6 @@ def _check_label(labels, label, option, *, where, key):
             f"{where}: {option} {label!r} is not among the clusters of the cells kept ({choices(present, label)}). "
             f"Correct {key}.{option}, or {key}.clusters if the clusters are not these."
         )
-
-
-def _check_gene(names, gene, option, *, where, key):
-    if gene not in names:
-        raise InputError(f"{where}: no gene {gene!r} ({choices(names, gene)}). Correct {key}.{option}.")
 
 
 def _unusual_clusters(labels, column):
