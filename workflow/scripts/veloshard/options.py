@@ -97,11 +97,10 @@ def check_fields(
             _check_label(labels, label, f"vector_field.{option}", where=where, key=key)
     perturbed = {f"perturbations.{name}": changes for name, changes in (perturbations or {}).items()}
     for option, named in {"regulation": regulation, **perturbed}.items():
-        for gene in named:
-            if gene not in counts.var_names:
-                raise InputError(
-                    f"{where}: no gene {gene!r} ({choices(counts.var_names, gene)}). Correct {key}.vector_field.{option}."
-                )
+        lost = [gene for gene in named if gene not in counts.var_names]
+        if lost:
+            guess = choices(counts.var_names, lost[0])
+            raise InputError(f"{where}: no gene {lost[0]!r} ({guess}). Correct {key}.vector_field.{option}.")
 
 
 def _checked_clusters(obs, column, *, where, key):
