@@ -214,11 +214,13 @@ def test_cells_without_arrows_have_no_field(arrow):
 
 
 def test_cells_in_one_place_have_no_field():
-    with pytest.raises(ValueError, match="control point"):
+    with pytest.raises(ValueError, match="no distances"):
         learned(np.ones((20, 2)), np.ones((20, 2)))
+    with pytest.raises(ValueError, match="no distances"):
+        fit_field(np.ones((20, 2)), np.ones((20, 2)), np.full((5, 2), 0.1))
 
 
-@pytest.mark.parametrize("n_dims", [2])
+@pytest.mark.parametrize("n_dims", [2, 20])
 def test_result_does_not_depend_on_where_the_middle_is(n_dims):
     places, arrows, _ = noisy(300, n_dims)
     here, far = learned(places, arrows), learned(places + 1e6, arrows)

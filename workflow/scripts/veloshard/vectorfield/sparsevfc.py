@@ -219,11 +219,19 @@ def kernel(places, control_points, width):
 
 
 def kernel_width(control_points):
-    """b = 1 / h^2, with h = sqrt(2) / 1.5 of the mean distance to a fifth of the other control points, the nearest."""
+    """b = 1 / h^2, with h = sqrt(2) / 1.5 of the mean distance to a fifth of the other control points, the nearest.
+
+    Raises ValueError where those are all at a distance of zero.
+    """
     n_nearest = min(max(2, int(0.2 * len(control_points))) - 1, len(control_points) - 1)
-    if n_nearest < 1:
-        raise ValueError(f"{len(control_points)} control points have no distances to tell a width by")
-    distances, _ = NearestNeighbors(n_neighbors=n_nearest).fit(control_points).kneighbors()
+    # from their middle: in many dimensions distances are found by products, which cost digits of large coordinates
+    centred = control_points - control_points.mean(axis=0)
+    distances = NearestNeighbors(n_neighbors=n_nearest).fit(centred).kneighbors()[0] if n_nearest else np.zeros(1)
+    if not distances.any():
+        raise ValueError(
+            f"{len(control_points)} control points have no distances to tell the width of a kernel by: it takes cells "
+            "with arrows in two places at least"
+        )
     return float(1 / (math.sqrt(2) * distances.mean() / 1.5) ** 2)
 
 
