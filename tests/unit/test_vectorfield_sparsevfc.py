@@ -282,3 +282,21 @@ def test_features_have_the_energy_of_the_kernels():
 def test_cosine_of_a_cell_without_arrow_is_zero():
     arrows, predicted = np.array([[1.0, 0], [0, 0], [0, 3]]), np.array([[2.0, 0], [1, 1], [0, -1]])
     assert sparsevfc.mean_cosine(arrows, predicted) == pytest.approx((1 + 0 - 1) / 3)
+
+
+@pytest.mark.parametrize("length", [3, 30])
+def test_an_arrow_far_beyond_the_noise_is_an_outlier(length):
+    places, arrows, _ = noisy(1000, outliers=0)
+    arrows[::100] = [length, -length]
+    found = learned(places, arrows)
+    # exp(-length^2 / noise^2), and what is not a number is as little
+    assert found.inlier_probability[::100].max() < 1e-3
+    assert np.median(found.inlier_probability) > 0.9
+
+
+def test_a_great_variance_in_many_dimensions_is_a_number():
+    places, arrows, _ = noisy(100, 30)
+    # (2 pi 1e24)^15 is none
+    found = fit_field(places, 1e12 * arrows, places[:20])
+    assert np.isfinite(found.inlier_probability).all()
+    assert np.isfinite(found.energies).all()

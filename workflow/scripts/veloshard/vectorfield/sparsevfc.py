@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, special
 from sklearn.neighbors import NearestNeighbors
 
 log = logging.getLogger(__name__)
@@ -257,11 +257,9 @@ def whitening(gram):
 
 def _expectation(squares, variance, share, n_dims, outlier_volume):
     """Probability of each cell to hold to the field, and the energy of the cells."""
-    gaussian = np.exp(-squares / (2 * variance))
-    # farther than numbers reach: as far as the farthest of the others
-    gaussian[gaussian == 0] = gaussian[gaussian > 0].min(initial=1.0)
-    uniform = (2 * math.pi * variance) ** (n_dims / 2) * (1 - share) / (share * outlier_volume)
-    probability = gaussian / (gaussian + uniform)
+    # by logarithms: a Gaussian far away, and a variance to the power of many dimensions, are no numbers
+    uniform = n_dims / 2 * math.log(2 * math.pi * variance) + math.log((1 - share) / (share * outlier_volume))
+    probability = special.expit(-squares / (2 * variance) - uniform)
     return probability, probability @ squares / (2 * variance) + probability.sum() * math.log(variance) * n_dims / 2
 
 
