@@ -300,3 +300,22 @@ def test_a_great_variance_in_many_dimensions_is_a_number():
     found = fit_field(places, 1e12 * arrows, places[:20])
     assert np.isfinite(found.inlier_probability).all()
     assert np.isfinite(found.energies).all()
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
+def test_field_does_not_depend_on_the_unit_of_the_arrows(unit):
+    places, arrows, _ = noisy(300)
+    one, other = learned(places, arrows), learned(places, unit * arrows)
+    np.testing.assert_array_equal(other.inlier_probability, one.inlier_probability)
+    # by powers of two nothing is rounded
+    np.testing.assert_array_equal(other.field.coefficients, unit * one.field.coefficients)
+    assert other.variance == unit**2 * one.variance
+
+
+@pytest.mark.parametrize("n_dims", [2, 10, 30])
+def test_cells_hold_to_the_field_in_any_number_of_dimensions(n_dims):
+    places, arrows, _ = noisy(n_dims=n_dims)
+    found = learned(places, arrows)
+    # four fifths do
+    assert 0.7 < np.mean(found.inlier_probability > 0.5) < 0.85
+    assert found.cosine > 0.7

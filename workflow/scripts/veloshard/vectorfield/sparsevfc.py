@@ -51,7 +51,8 @@ class Learned(NamedTuple):
     control_cells : (n_controls,) int, the cells at the control points.
     inlier_probability : (n_cells,) float64, that a cell's arrow is the field and Gaussian noise; NaN without an arrow.
     variance : float, of that noise in each dimension.   cosine : float, mean over the cells between arrow and field.
-    energies : (n_iterations,) float64, what is minimised, of each iteration.   attempts : int, sets of control points.
+    energies : (n_iterations,) float64, before each iteration, for arrows of length 1; an iteration lowers it for the
+    probabilities that it has found, and new ones may raise it.   attempts : int, sets of control points.
     """
 
     field: VectorField
@@ -84,10 +85,11 @@ def learn(
     points are cells, drawn in proportion to the lengths of their arrows.  Where the field agrees with the arrows less
     than `min_cosine`, it is learned again from other control points, and the best is returned.
 
-    places, arrows : (n_cells, n_dims); cells with a NaN in either are left out.
+    places, arrows : (n_cells, n_dims); cells with a NaN in either are left out.  The result scales with either's unit:
+        what follows is for arrows of a root mean square length of 1, to which they are brought.
     rng : numpy.random.Generator, draws the control points.
     n_controls : by default 1 in 20 cells, at least 50 (Dynamo's rule) and at most 2000; not more than there are places.
-    regularization : lambda.   outlier_volume : of the uniform density; arrows are of order 1 in it.
+    regularization : lambda.   outlier_volume : of the uniform density.
     max_iterations, tolerance : it ends after so many, or where the energy changes relatively by no more.
     n_threads : how many threads multiply; the result never depends on it.
 
@@ -95,11 +97,15 @@ def learn(
     """
     places, arrows = (np.asarray(x, dtype=np.float64) for x in (places, arrows))
     cells = np.flatnonzero(np.isfinite(places).all(axis=1) & np.isfinite(arrows).all(axis=1))
-    lengths = np.linalg.norm(arrows[cells], axis=1)
+    places, arrows, n_cells = places[cells], arrows[cells], len(places)
+    lengths = np.linalg.norm(arrows, axis=1)
     if not lengths.any():
         raise ValueError("no cell has an arrow: there is no field to learn")
+    # the volume of outliers and the least variances are for arrows of length 1: in another unit all cells are outliers,
+    # or none
+    unit = math.sqrt(np.mean(lengths**2))
     # cells in one place are one control point; those at rest are none
-    _, first = np.unique(places[cells], axis=0, return_index=True)
+    _, first = np.unique(places, axis=0, return_index=True)
     candidates = first[lengths[first] > 0]
     n_controls = min(n_controls or np.clip(len(cells) // 20 + 1, 50, MOST_CONTROLS), len(candidates))
     chances = lengths[candidates] / lengths[candidates].sum()
@@ -108,9 +114,9 @@ def learn(
         attempts += 1
         controls = candidates[rng.choice(len(candidates), size=n_controls, replace=False, p=chances)]
         found = fit_field(
-            places[cells],
-            arrows[cells],
-            places[cells[controls]],
+            places,
+            arrows / unit,
+            places[controls],
             regularization=regularization,
             outlier_volume=outlier_volume,
             max_iterations=max_iterations,
@@ -119,7 +125,7 @@ def learn(
         )
         if best is None or found.cosine > best.cosine:
             best = found._replace(control_cells=cells[controls])
-    probabilities = np.full(len(places), np.nan)
+    probabilities = np.full(n_cells, np.nan)
     probabilities[cells] = best.inlier_probability
     log.info(
         "%d control points, %d iterations, cosine %.2f with the arrows, %.0f %% of cells hold to the field",
@@ -135,7 +141,12 @@ def learn(
             attempts,
             best.cosine,
         )
-    return best._replace(inlier_probability=probabilities, attempts=attempts)
+    return best._replace(
+        field=best.field._replace(coefficients=unit * best.field.coefficients),
+        inlier_probability=probabilities,
+        variance=unit**2 * best.variance,
+        attempts=attempts,
+    )
 
 
 def fit_field(
@@ -149,7 +160,10 @@ def fit_field(
     tolerance=1e-5,
     n_threads=1,
 ):
-    """`Learned` with given control points, (n_controls, n_dims), without their cells; the rest as of `learn`."""
+    """`Learned` with given control points, (n_controls, n_dims), without their cells; the rest as of `learn`.
+
+    places, arrows : without NaN; the arrows of a length of about 1.
+    """
     n_cells, n_dims = arrows.shape
     width = kernel_width(control_points)
     whitened = whitening(kernel(control_points, control_points, width))
