@@ -104,9 +104,9 @@ def learn(
     # the volume of outliers and the least variances are for arrows of length 1: in another unit all cells are outliers,
     # or none
     unit = math.sqrt(np.mean(lengths**2))
-    # cells in one place are one control point; those at rest are none
-    _, first = np.unique(places, axis=0, return_index=True)
-    candidates = first[lengths[first] > 0]
+    # cells at rest are no control points; those in one place are one
+    moving = np.flatnonzero(lengths)
+    candidates = moving[np.unique(places[moving], axis=0, return_index=True)[1]]
     n_controls = min(n_controls or np.clip(len(cells) // 20 + 1, 50, MOST_CONTROLS), len(candidates))
     chances = lengths[candidates] / lengths[candidates].sum()
     best, attempts = None, 0
@@ -177,8 +177,7 @@ def fit_field(
             kept[rows.start] = found
         return found
 
-    weights, predicted = np.zeros((whitened.shape[1], n_dims)), np.zeros_like(arrows)
-    squares = _squares(arrows)
+    weights, squares = np.zeros((whitened.shape[1], n_dims)), _squares(arrows)
     variance = max(squares.sum() / (n_cells * n_dims), 1e-7)
     share, energies = SHARE_AT_FIRST, []
     while len(energies) < max_iterations and variance > LEAST_VARIANCE:
@@ -190,15 +189,16 @@ def fit_field(
         gram, right = _normal_equations(features, probability, arrows, n_threads)
         gram[np.diag_indices_from(gram)] += regularization * variance
         weights = linalg.solve(gram, right, assume_a="pos", check_finite=False)
-        for rows in _blocks(n_cells):
-            predicted[rows] = features(rows) @ weights
+        # not by the features: where those are not kept they cost as many multiplications as the equations
+        field = VectorField(control_points, whitened @ weights, width)
+        predicted = velocity_at(field, places, n_threads=n_threads)
         squares = _squares(arrows - predicted)
         variance = probability @ squares / (n_dims * probability.sum())
         share = np.clip(np.mean(probability > INLIER), LEAST_SHARE, LARGEST_SHARE)
         if change <= tolerance:
             break
     return Learned(
-        field=VectorField(control_points, whitened @ weights, width),
+        field=field,
         control_cells=np.empty(0, dtype=int),
         inlier_probability=probability,
         variance=float(variance),
@@ -208,13 +208,17 @@ def fit_field(
     )
 
 
-def velocity_at(field, places):
+def velocity_at(field, places, *, n_threads=1):
     """The field at places, (n_places, n_dims) or (n_dims,): float64 of the same shape, in the unit of the arrows."""
     places = np.asarray(places, dtype=np.float64)
-    rows = np.atleast_2d(places)
-    found = np.empty_like(rows)
-    for block in _blocks(len(rows)):
-        found[block] = kernel(rows[block], field.control_points, field.width) @ field.coefficients
+    at = np.atleast_2d(places)
+    found, blocks = np.empty_like(at), _blocks(len(at))
+
+    def of_block(rows):
+        return kernel(at[rows], field.control_points, field.width) @ field.coefficients
+
+    for rows, velocity in zip(blocks, _in_order(of_block, blocks, n_threads), strict=True):
+        found[rows] = velocity
     return found.reshape(places.shape)
 
 
@@ -287,13 +291,20 @@ def _normal_equations(features, probability, arrows, n_threads):
         return linalg.blas.dsyrk(1.0, weighted.T, lower=0), weighted.T @ (weights[rows] * arrows[rows])
 
     gram, right = 0.0, 0.0
-    with ThreadPoolExecutor(n_threads) as threads:
-        blocks = _blocks(len(arrows))
-        # so many at once as there are threads: a part is as large as the whole
-        for first in range(0, len(blocks), n_threads):
-            for part, right_part in threads.map(of_block, blocks[first : first + n_threads]):
-                gram, right = gram + part, right + right_part
+    for part, right_part in _in_order(of_block, _blocks(len(arrows)), n_threads):
+        gram, right = gram + part, right + right_part
     return np.triu(gram) + np.triu(gram, 1).T, right
+
+
+def _in_order(function, blocks, n_threads):
+    """Yield what a function makes of each block, in their order; so many at once as there are threads."""
+    if n_threads == 1:
+        yield from map(function, blocks)
+        return
+    with ThreadPoolExecutor(n_threads) as threads:
+        # not all at once: what is made of a block may be as large as the whole
+        for first in range(0, len(blocks), n_threads):
+            yield from threads.map(function, blocks[first : first + n_threads])
 
 
 def _squares(vectors):
