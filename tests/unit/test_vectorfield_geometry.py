@@ -36,7 +36,7 @@ def made_up(n_dims, seed=0):
 
 
 def interpolated(function):
-    """A field that is a given one, to about 1e-4, within the unit disc."""
+    """A field that is a given one, to 1e-3, within the unit disc."""
     controls = np.stack(np.meshgrid(*[np.linspace(-1.6, 1.6, 9)] * 2), axis=-1).reshape(-1, 2)
     return VectorField(controls, np.linalg.solve(kernel(controls, controls, 0.6), function(controls)), 0.6)
 
@@ -149,6 +149,19 @@ def test_paths_around_a_circle_bend_to_its_middle_by_one_over_its_radius():
     field, places = interpolated(lambda x: np.column_stack([-x[:, 1], x[:, 0]])), disc()
     inwards = -places / np.sum(places**2, axis=1)[:, None]
     np.testing.assert_allclose(curvature(field, places), inwards, atol=0.02)
+
+
+def test_curvature_is_a_number_where_the_field_dies_away():
+    field, _ = made_up(2)
+    # from 1e-50, whose fourth power is none, to zero
+    places = np.array([[20.0, 0], [25.0, 0], [30.0, 10], [1e3, 0]])
+    speed = np.linalg.norm(velocity_at(field, places), axis=1)
+    assert speed[0] < 1e-50
+    assert speed[-1] == 0
+    found = curvature(field, places)
+    assert np.isfinite(found).all()
+    assert (found[0] != 0).all()
+    assert (found[-1] == 0).all()
 
 
 def test_sensitivity_is_what_a_lasting_push_does_in_the_end():

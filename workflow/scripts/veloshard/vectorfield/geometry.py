@@ -88,9 +88,13 @@ def curvature(field, places):
     Zero where the field is.
     """
     velocity, bent = velocity_at(field, places), acceleration(field, places)
-    speed = np.einsum("pd,pd->p", velocity, velocity)[:, None]
-    aside = bent * speed - velocity * np.einsum("pd,pd->p", velocity, bent)[:, None]
-    return np.divide(aside, speed**2, out=np.zeros_like(aside), where=speed > 0)
+    speed = np.linalg.norm(velocity, axis=1)[:, None]
+    # not by the fourth power of the speed, which is no number where the field dies away
+    ahead = np.divide(velocity, speed, out=np.zeros_like(velocity), where=speed > 0)
+    aside = bent - ahead * np.einsum("pd,pd->p", ahead, bent)[:, None]
+    for _ in range(2):
+        aside = np.divide(aside, speed, out=np.zeros_like(aside), where=speed > 0)
+    return aside
 
 
 def sensitivity(matrices):
