@@ -52,9 +52,13 @@ class FixedPoints(NamedTuple):
 
 
 def domain_around(cells, margin=0.1):
-    """Box of all cells, (n_dims, 2), with `margin` of its extent on each side; cells without a place do not count."""
+    """Box of all cells, (n_dims, 2), with `margin` of its extent on each side; cells without a place do not count.
+
+    Where all cells have one coordinate, the margin is of the widest side.
+    """
     low, high = np.nanmin(cells, axis=0), np.nanmax(cells, axis=0)
-    return np.stack([low - margin * (high - low), high + margin * (high - low)], axis=1).astype(np.float64)
+    extents = np.where(high > low, high - low, np.max(high - low))
+    return np.stack([low - margin * extents, high + margin * extents], axis=1).astype(np.float64)
 
 
 def fixed_points(velocity, jacobian, domain, *, rng, n_starts=100, cells=None):
