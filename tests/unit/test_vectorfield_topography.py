@@ -188,6 +188,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_the_same_points():
     np.testing.assert_allclose(other.places, one.places, atol=1e-9)
 
 
+def test_a_field_that_dies_away_has_no_points_out_there():
+    # two clusters of cells at rest in the middle of each, so far apart that the field is zero to working precision
+    # between them
+    turn = np.array([[-1.0, -2.0], [2.0, -1.0]])
+    middles = np.repeat([[0.0, 0.0], [100.0, 0.0]], 300, axis=0)
+    ways = rng(1).normal(size=(600, 2))
+    field = learn(middles + ways, ways @ turn.T, rng=rng()).field
+    velocity, cells = partial(velocity_at, field), middles + ways
+    found = fixed_points(velocity, partial(jacobian, field), domain_around(cells), rng=rng(), cells=cells)
+    assert sorted(found.kinds[:2]) == ["attractor", "attractor"]
+    # all others are where the field is one still: within the reach of a cluster's kernels
+    reach = np.abs(found.places[:, :1] - [0, 100]).min(axis=1)
+    assert reach.max() < 15
+
+
 @pytest.mark.parametrize(
     ("eigenvalues", "kind"),
     [

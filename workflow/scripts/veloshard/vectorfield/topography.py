@@ -22,8 +22,8 @@ KINDS = ("attractor", "saddle", "repeller")
 # share of the domain's extent by which two fixed points differ
 APART = 1e-4
 
-# at a fixed point the field is slower than this share of its mean speed over the starts
-AT_REST = 1e-8
+# a step of Newton's from a fixed point is shorter than this share of the domain's extent
+STILL = 1e-6
 
 # steps of the grid on which nullclines are drawn; a fixed point is sought in each that both of them cross
 GRID = 100
@@ -76,13 +76,12 @@ def fixed_points(velocity, jacobian, domain, *, rng, n_starts=100, cells=None):
     elif n_dims > 3 and known is not None:
         # a box of many dimensions is nearly empty
         starts = known[rng.choice(len(known), size=min(n_starts, len(known)), replace=False)]
-    slow = AT_REST * np.mean(np.linalg.norm(velocity(starts), axis=1))
     found = []
     for start in starts:
         place = _root(velocity, jacobian, start)
         inside = np.all((place >= domain[:, 0]) & (place <= domain[:, 1]))
         is_new = all(np.max(np.abs(place - other) / extents) > APART for other in found)
-        if inside and is_new and np.linalg.norm(velocity(place[None])[0]) <= slow:
+        if inside and is_new and _is_root(velocity, jacobian, place, STILL * extents):
             found.append(place)
     places = np.array(found).reshape(-1, n_dims)
     eigenvalues = np.linalg.eigvals(jacobian(places)) if len(places) else np.empty((0, n_dims))
@@ -167,6 +166,18 @@ def _root(velocity, jacobian, start):
         lambda x: velocity(x[None])[0], start, jac=lambda x: jacobian(x[None])[0], options={"xtol": 1e-12}
     )
     return solved.x
+
+
+def _is_root(velocity, jacobian, place, within):
+    """Whether a zero of the field is so close to a place, by its slope there.
+
+    Not by its speed alone: a field of kernels is slow, too, where it dies away.
+    """
+    try:
+        step = np.linalg.solve(jacobian(place[None])[0], velocity(place[None])[0])
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.all(np.abs(step) <= within))
 
 
 def _crossings(velocity, domain):
