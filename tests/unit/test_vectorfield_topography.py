@@ -6,6 +6,7 @@ from scipy import integrate, optimize
 from veloshard.vectorfield.geometry import jacobian
 from veloshard.vectorfield.sparsevfc import VectorField, learn, velocity_at
 from veloshard.vectorfield.topography import (
+    FixedPoints,
     domain_around,
     fixed_points,
     kind_of,
@@ -248,6 +249,34 @@ def test_a_separatrix_ends_at_the_point_that_it_comes_from():
     ends = {(saddle, round(float(line[-1, 0]), 2)) for line, saddle in zip(lines, saddles, strict=True)}
     left, _, right = range(3)
     assert ends == {(left, -2.0), (left, 0.0), (right, 0.0), (right, 2.0)}
+
+
+def test_a_separatrix_ends_at_a_point_that_nobody_has_listed():
+    calls = []
+
+    def velocity(places):
+        calls.append(len(places))
+        return np.column_stack([places[:, 0] - places[:, 0] ** 3, places[:, 1]])
+
+    saddle = FixedPoints(*(values[2:] for values in points_of(velocity)))
+    assert saddle.kinds.tolist() == ["saddle"]
+    calls.clear()
+    lines, _ = separatrices(velocity, slopes(velocity), saddle, SQUARE)
+    assert sorted(round(float(line[-1, 0]), 2) for line in lines) == [0, 2]
+    # steps of a hundredth of the domain at most, seven places each, and some more near the ends
+    assert sum(calls) < 3000
+
+
+def test_separatrices_do_not_depend_on_the_unit_of_a_dimension():
+    # x' = -x, y' = y + x^2: what ends in zero is y = -x^2 / 3
+    def velocity(places):
+        return np.column_stack([-places[:, 0], places[:, 1] + 1000 * places[:, 0] ** 2])
+
+    domain = SQUARE * [[1], [1000]]
+    lines, _ = separatrices(velocity, slopes(velocity), points_of(velocity, domain), domain)
+    assert sorted(round(float(line[-1, 0]), 2) for line in lines) == [-2, 2]
+    for line in lines:
+        np.testing.assert_allclose(line[:, 1] / 1000, -(line[:, 0] ** 2) / 3, atol=1e-5)
 
 
 def test_the_separatrix_of_a_learned_field_parts_its_basins():

@@ -5,7 +5,6 @@ Fields are functions: `velocity(places)` takes and returns (n_places, n_dims), `
 """
 
 import logging
-import math
 from typing import NamedTuple
 
 import contourpy
@@ -122,40 +121,40 @@ def separatrices(velocity, jacobian, points, domain):
 
     points : `FixedPoints`.   Returns a list of (n_points, 2), from the saddle outwards, and the saddles' numbers.
     """
-    extents = np.ptp(domain, axis=1)
-    size = float(np.linalg.norm(extents))
+    low, extents = domain[:, 0], np.ptp(domain, axis=1)
     found, saddles = [], []
+
+    # in extents of the domain
+    def flow(x):
+        return velocity((low + extents * x)[None])[0] / extents
+
     # along the line and not in time: it leaves its saddle, and reaches another point, in no finite time
-    others = points.places
+    def against(_, x):
+        there = flow(x)
+        return -there / max(np.linalg.norm(there), np.finfo(np.float64).tiny)
+
+    def leaves(_, x):
+        return np.min(np.minimum(x, 1 - x))
+
+    leaves.terminal = True
     for number in np.flatnonzero(points.kinds == "saddle"):
         place = points.places[number]
         values, vectors = np.linalg.eig(jacobian(place[None])[0])
-        gathering = np.real(vectors[:, np.argmin(np.real(values))])
+        gathering = np.real(vectors[:, np.argmin(np.real(values))]) / extents
+        gathering *= FIRST_STEP / np.linalg.norm(gathering)
         for side in (1, -1):
-            start = place + side * FIRST_STEP * size * gathering
+            start = (place - low) / extents + side * gathering
+            # nearly as slow as that it is elsewhere near points only, those that nobody has found among them
+            slowest = np.linalg.norm(flow(start)) / 2
 
-            def against(_, x):
-                there = velocity(x[None])[0]
-                return -there / max(np.linalg.norm(there), np.finfo(np.float64).tiny)
+            def rests(_, x, slowest=slowest):
+                return np.linalg.norm(flow(x)) - slowest
 
-            def leaves(_, x):
-                return np.min(np.minimum(x - domain[:, 0], domain[:, 1] - x))
-
-            def rests(_, x, own=number):
-                ways = np.linalg.norm(np.delete(others, own, axis=0) - x, axis=1)
-                return np.min(ways, initial=math.inf) - FIRST_STEP * size if len(ways) else 1.0
-
-            leaves.terminal = rests.terminal = True
+            rests.terminal = True
             solved = integrate.solve_ivp(
-                against,
-                (0, LONGEST * size),
-                start,
-                events=[leaves, rests],
-                rtol=1e-6,
-                atol=1e-6 * size,
-                max_step=size / 100,
+                against, (0, LONGEST), start, events=[leaves, rests], rtol=1e-6, atol=1e-6, max_step=0.01
             )
-            found.append(np.vstack([place, solved.y.T]))
+            found.append(np.vstack([place, low + extents * solved.y.T]))
             saddles.append(int(number))
     return found, saddles
 
