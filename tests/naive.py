@@ -202,3 +202,40 @@ def cluster_distance(unspliced, spliced, weights, own, ray):
     in_mean = weights[own].mean(axis=0)
     across = (ray[1] * unspliced - ray[0] * spliced) / np.hypot(*ray)
     return sum(in_mean * across), sum((in_mean * across) ** 2)
+
+
+def kernel_width(control_points):
+    """One over the square of sqrt(2) / 1.5 of the mean distance to a fifth of the other points, the nearest."""
+    n_nearest = min(max(2, int(0.2 * len(control_points))) - 1, len(control_points) - 1)
+    nearest = [sorted(np.linalg.norm(x - y) for y in control_points)[1 : n_nearest + 1] for x in control_points]
+    return 1 / (np.sqrt(2) * np.mean(nearest) / 1.5) ** 2
+
+
+def gaussian_kernel(places, control_points, width):
+    return np.array([[np.exp(-width * ((x - y) ** 2).sum()) for y in control_points] for x in places])
+
+
+def sparse_vector_field(places, arrows, control_points, *, regularization=3.0, volume=5.0, iterations=30, change=1e-5):
+    """Coefficients, probabilities, variance and energies by EM (Ma et al. 2013), by normal equations."""
+    n_cells, n_dims = arrows.shape
+    width = kernel_width(control_points)
+    between = gaussian_kernel(control_points, control_points, width)
+    kernels = gaussian_kernel(places, control_points, width)
+    coefficients, energies = np.zeros((len(control_points), n_dims)), []
+    squares = (arrows**2).sum(axis=1)
+    variance, share = squares.mean() / n_dims, 0.9
+    for _ in range(iterations):
+        gaussian = share * np.exp(-squares / (2 * variance)) / (2 * np.pi * variance) ** (n_dims / 2)
+        probability = gaussian / (gaussian + (1 - share) / volume)
+        energy = (probability * squares).sum() / (2 * variance) + probability.sum() * np.log(variance) * n_dims / 2
+        energies.append(energy + regularization / 2 * np.trace(coefficients.T @ between @ coefficients))
+        probability = np.maximum(probability, 1e-5)
+        weighted = kernels.T * probability
+        left = weighted @ kernels + regularization * variance * between
+        coefficients = np.linalg.solve(left, weighted @ arrows)
+        squares = ((arrows - kernels @ coefficients) ** 2).sum(axis=1)
+        variance = (probability * squares).sum() / (n_dims * probability.sum())
+        share = min(max(np.mean(probability > 0.75), 0.05), 0.95)
+        if len(energies) > 1 and abs(energies[-1] - energies[-2]) <= change * abs(energies[-1]):
+            break
+    return coefficients, probability, variance, np.array(energies)

@@ -16,18 +16,20 @@ PLACES_AT_ONCE = 2048
 def jacobian(field, places):
     """df_d / dx_e at places (n_places, n_dims): float64 (n_places, n_dims, n_dims); of one place, a matrix."""
     places = np.asarray(places, dtype=np.float64)
-    found = np.concatenate([block for _, block in jacobians(field, np.atleast_2d(places))])
+    n_places, n_dims = np.atleast_2d(places).shape
+    found = np.empty((n_places, n_dims, n_dims))
+    for rows, matrices in jacobians(field, np.atleast_2d(places)):
+        found[rows] = matrices
     return found if places.ndim == 2 else found[0]
 
 
 def jacobians(field, places):
     """Yield the Jacobians of a block of places after the other, each with its slice of the places."""
-    middle = field.control_points.mean(axis=0)
-    controls, places = field.control_points - middle, places - middle
-    n_controls, n_dims = controls.shape
-    products = (field.coefficients[:, :, None] * controls[:, None, :]).reshape(n_controls, -1)
+    field, places = _centred(field, places)
+    n_controls, n_dims = field.control_points.shape
+    products = (field.coefficients[:, :, None] * field.control_points[:, None, :]).reshape(n_controls, -1)
     for rows in _blocks(len(places)):
-        weights = kernel(places[rows], controls, field.width)
+        weights = kernel(places[rows], field.control_points, field.width)
         found = (weights @ products).reshape(-1, n_dims, n_dims)
         found -= (weights @ field.coefficients)[:, :, None] * places[rows][:, None, :]
         found *= 2 * field.width
@@ -36,7 +38,8 @@ def jacobians(field, places):
 
 def directional_derivative(field, places, directions):
     """J w, how the field changes along vectors w, without a Jacobian; all three (n_places, n_dims)."""
-    found = np.empty(np.shape(places))
+    field, places = _centred(field, places)
+    found = np.empty(places.shape)
     for rows in _blocks(len(found)):
         along = np.einsum("pd,pd->p", places[rows], directions[rows])[:, None]
         along = along - directions[rows] @ field.control_points.T
@@ -47,6 +50,7 @@ def directional_derivative(field, places, directions):
 
 def divergence(field, places):
     """tr J, float64 (n_places,): above 0 where the field spreads, below where it gathers."""
+    field, places = _centred(field, places)
     found = np.empty(len(places))
     inner = np.einsum("md,md->m", field.coefficients, field.control_points)
     for rows in _blocks(len(found)):
@@ -64,13 +68,13 @@ def curl(field, places):
     n_dims = np.shape(places)[1]
     if n_dims not in (2, 3):
         raise ValueError(f"there is no curl in {n_dims} dimensions")
-    found = []
-    for _, matrices in jacobians(field, places):
-        turns = [
-            matrices[:, e, d] - matrices[:, d, e] for d, e in ((1, 2), (2, 0), (0, 1))[-(1 if n_dims == 2 else 3) :]
-        ]
-        found.append(turns[0] if n_dims == 2 else np.column_stack(turns))
-    return np.concatenate(found)
+    # pairs of dimensions d and e: how e changes with d, less how d changes with e
+    turns = ((0, 1),) if n_dims == 2 else ((1, 2), (2, 0), (0, 1))
+    found = np.empty((len(places), len(turns)))
+    for rows, matrices in jacobians(field, places):
+        for component, (d, e) in enumerate(turns):
+            found[rows, component] = matrices[:, e, d] - matrices[:, d, e]
+    return found[:, 0] if n_dims == 2 else found
 
 
 def acceleration(field, places):
@@ -84,9 +88,13 @@ def curvature(field, places):
     Zero where the field is.
     """
     velocity, bent = velocity_at(field, places), acceleration(field, places)
-    speed = np.einsum("pd,pd->p", velocity, velocity)[:, None]
-    aside = bent * speed - velocity * np.einsum("pd,pd->p", velocity, bent)[:, None]
-    return np.divide(aside, speed**2, out=np.zeros_like(aside), where=speed > 0)
+    speed = np.linalg.norm(velocity, axis=1)[:, None]
+    # not by the fourth power of the speed, which is no number where the field dies away
+    ahead = np.divide(velocity, speed, out=np.zeros_like(velocity), where=speed > 0)
+    aside = bent - ahead * np.einsum("pd,pd->p", ahead, bent)[:, None]
+    for _ in range(2):
+        aside = np.divide(aside, speed, out=np.zeros_like(aside), where=speed > 0)
+    return aside
 
 
 def sensitivity(matrices):
@@ -153,6 +161,12 @@ def mean_jacobians(field, places, codes, n_groups):
         np.add.at(sums, codes[rows][inside], matrices[inside])
         sizes += np.bincount(codes[rows][inside], minlength=n_groups)
     return np.divide(sums, sizes[:, None, None], out=np.full_like(sums, np.nan), where=sizes[:, None, None] > 0)
+
+
+def _centred(field, places):
+    """Both from the middle of the control points: products of large coordinates would cost digits."""
+    middle = field.control_points.mean(axis=0)
+    return field._replace(control_points=field.control_points - middle), np.asarray(places) - middle
 
 
 def _blocks(n_places):

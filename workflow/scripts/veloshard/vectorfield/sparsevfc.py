@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, special
 from sklearn.neighbors import NearestNeighbors
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,8 @@ class Learned(NamedTuple):
     control_cells : (n_controls,) int, the cells at the control points.
     inlier_probability : (n_cells,) float64, that a cell's arrow is the field and Gaussian noise; NaN without an arrow.
     variance : float, of that noise in each dimension.   cosine : float, mean over the cells between arrow and field.
-    energies : (n_iterations,) float64, what is minimised, of each iteration.   attempts : int, sets of control points.
+    energies : (n_iterations,) float64, before each iteration, for arrows of length 1; an iteration lowers it for the
+    probabilities that it has found, and new ones may raise it.   attempts : int, sets of control points.
     """
 
     field: VectorField
@@ -84,10 +85,11 @@ def learn(
     points are cells, drawn in proportion to the lengths of their arrows.  Where the field agrees with the arrows less
     than `min_cosine`, it is learned again from other control points, and the best is returned.
 
-    places, arrows : (n_cells, n_dims); cells with a NaN in either are left out.
+    places, arrows : (n_cells, n_dims); cells with a NaN in either are left out.  The result scales with either's unit:
+        what follows is for arrows of a root mean square length of 1, to which they are brought.
     rng : numpy.random.Generator, draws the control points.
     n_controls : by default 1 in 20 cells, at least 50 (Dynamo's rule) and at most 2000; not more than there are places.
-    regularization : lambda.   outlier_volume : of the uniform density; arrows are of order 1 in it.
+    regularization : lambda.   outlier_volume : of the uniform density.
     max_iterations, tolerance : it ends after so many, or where the energy changes relatively by no more.
     n_threads : how many threads multiply; the result never depends on it.
 
@@ -95,12 +97,16 @@ def learn(
     """
     places, arrows = (np.asarray(x, dtype=np.float64) for x in (places, arrows))
     cells = np.flatnonzero(np.isfinite(places).all(axis=1) & np.isfinite(arrows).all(axis=1))
-    lengths = np.linalg.norm(arrows[cells], axis=1)
+    places, arrows, n_cells = places[cells], arrows[cells], len(places)
+    lengths = np.linalg.norm(arrows, axis=1)
     if not lengths.any():
         raise ValueError("no cell has an arrow: there is no field to learn")
-    # cells in one place are one control point; those at rest are none
-    _, first = np.unique(places[cells], axis=0, return_index=True)
-    candidates = first[lengths[first] > 0]
+    # the volume of outliers and the least variances are for arrows of length 1: in another unit all cells are outliers,
+    # or none
+    unit = math.sqrt(np.mean(lengths**2))
+    # cells at rest are no control points; those in one place are one
+    moving = np.flatnonzero(lengths)
+    candidates = moving[np.unique(places[moving], axis=0, return_index=True)[1]]
     n_controls = min(n_controls or np.clip(len(cells) // 20 + 1, 50, MOST_CONTROLS), len(candidates))
     chances = lengths[candidates] / lengths[candidates].sum()
     best, attempts = None, 0
@@ -108,9 +114,9 @@ def learn(
         attempts += 1
         controls = candidates[rng.choice(len(candidates), size=n_controls, replace=False, p=chances)]
         found = fit_field(
-            places[cells],
-            arrows[cells],
-            places[cells[controls]],
+            places,
+            arrows / unit,
+            places[controls],
             regularization=regularization,
             outlier_volume=outlier_volume,
             max_iterations=max_iterations,
@@ -119,7 +125,7 @@ def learn(
         )
         if best is None or found.cosine > best.cosine:
             best = found._replace(control_cells=cells[controls])
-    probabilities = np.full(len(places), np.nan)
+    probabilities = np.full(n_cells, np.nan)
     probabilities[cells] = best.inlier_probability
     log.info(
         "%d control points, %d iterations, cosine %.2f with the arrows, %.0f %% of cells hold to the field",
@@ -135,7 +141,12 @@ def learn(
             attempts,
             best.cosine,
         )
-    return best._replace(inlier_probability=probabilities, attempts=attempts)
+    return best._replace(
+        field=best.field._replace(coefficients=unit * best.field.coefficients),
+        inlier_probability=probabilities,
+        variance=unit**2 * best.variance,
+        attempts=attempts,
+    )
 
 
 def fit_field(
@@ -149,7 +160,10 @@ def fit_field(
     tolerance=1e-5,
     n_threads=1,
 ):
-    """`Learned` with given control points, (n_controls, n_dims), without their cells; the rest as of `learn`."""
+    """`Learned` with given control points, (n_controls, n_dims), without their cells; the rest as of `learn`.
+
+    places, arrows : without NaN; the arrows of a length of about 1.
+    """
     n_cells, n_dims = arrows.shape
     width = kernel_width(control_points)
     whitened = whitening(kernel(control_points, control_points, width))
@@ -163,8 +177,7 @@ def fit_field(
             kept[rows.start] = found
         return found
 
-    weights, predicted = np.zeros((whitened.shape[1], n_dims)), np.zeros_like(arrows)
-    squares = _squares(arrows)
+    weights, squares = np.zeros((whitened.shape[1], n_dims)), _squares(arrows)
     variance = max(squares.sum() / (n_cells * n_dims), 1e-7)
     share, energies = SHARE_AT_FIRST, []
     while len(energies) < max_iterations and variance > LEAST_VARIANCE:
@@ -176,15 +189,16 @@ def fit_field(
         gram, right = _normal_equations(features, probability, arrows, n_threads)
         gram[np.diag_indices_from(gram)] += regularization * variance
         weights = linalg.solve(gram, right, assume_a="pos", check_finite=False)
-        for rows in _blocks(n_cells):
-            predicted[rows] = features(rows) @ weights
+        # not by the features: where those are not kept they cost as many multiplications as the equations
+        field = VectorField(control_points, whitened @ weights, width)
+        predicted = velocity_at(field, places, n_threads=n_threads)
         squares = _squares(arrows - predicted)
         variance = probability @ squares / (n_dims * probability.sum())
         share = np.clip(np.mean(probability > INLIER), LEAST_SHARE, LARGEST_SHARE)
         if change <= tolerance:
             break
     return Learned(
-        field=VectorField(control_points, whitened @ weights, width),
+        field=field,
         control_cells=np.empty(0, dtype=int),
         inlier_probability=probability,
         variance=float(variance),
@@ -194,13 +208,17 @@ def fit_field(
     )
 
 
-def velocity_at(field, places):
+def velocity_at(field, places, *, n_threads=1):
     """The field at places, (n_places, n_dims) or (n_dims,): float64 of the same shape, in the unit of the arrows."""
     places = np.asarray(places, dtype=np.float64)
-    rows = np.atleast_2d(places)
-    found = np.empty_like(rows)
-    for block in _blocks(len(rows)):
-        found[block] = kernel(rows[block], field.control_points, field.width) @ field.coefficients
+    at = np.atleast_2d(places)
+    found, blocks = np.empty_like(at), _blocks(len(at))
+
+    def of_block(rows):
+        return kernel(at[rows], field.control_points, field.width) @ field.coefficients
+
+    for rows, velocity in zip(blocks, _in_order(of_block, blocks, n_threads), strict=True):
+        found[rows] = velocity
     return found.reshape(places.shape)
 
 
@@ -219,11 +237,19 @@ def kernel(places, control_points, width):
 
 
 def kernel_width(control_points):
-    """b = 1 / h^2, with h = sqrt(2) / 1.5 of the mean distance to a fifth of the other control points, the nearest."""
+    """b = 1 / h^2, with h = sqrt(2) / 1.5 of the mean distance to a fifth of the other control points, the nearest.
+
+    Raises ValueError where those are all at a distance of zero.
+    """
     n_nearest = min(max(2, int(0.2 * len(control_points))) - 1, len(control_points) - 1)
-    if n_nearest < 1:
-        raise ValueError(f"{len(control_points)} control points have no distances to tell a width by")
-    distances, _ = NearestNeighbors(n_neighbors=n_nearest).fit(control_points).kneighbors()
+    # from their middle: in many dimensions distances are found by products, which cost digits of large coordinates
+    centred = control_points - control_points.mean(axis=0)
+    distances = NearestNeighbors(n_neighbors=n_nearest).fit(centred).kneighbors()[0] if n_nearest else np.zeros(1)
+    if not distances.any():
+        raise ValueError(
+            f"{len(control_points)} control points have no distances to tell the width of a kernel by: it takes cells "
+            "with arrows in two places at least"
+        )
     return float(1 / (math.sqrt(2) * distances.mean() / 1.5) ** 2)
 
 
@@ -249,11 +275,9 @@ def whitening(gram):
 
 def _expectation(squares, variance, share, n_dims, outlier_volume):
     """Probability of each cell to hold to the field, and the energy of the cells."""
-    gaussian = np.exp(-squares / (2 * variance))
-    # farther than numbers reach: as far as the farthest of the others
-    gaussian[gaussian == 0] = gaussian[gaussian > 0].min(initial=1.0)
-    uniform = (2 * math.pi * variance) ** (n_dims / 2) * (1 - share) / (share * outlier_volume)
-    probability = gaussian / (gaussian + uniform)
+    # by logarithms: a Gaussian far away, and a variance to the power of many dimensions, are no numbers
+    uniform = n_dims / 2 * math.log(2 * math.pi * variance) + math.log((1 - share) / (share * outlier_volume))
+    probability = special.expit(-squares / (2 * variance) - uniform)
     return probability, probability @ squares / (2 * variance) + probability.sum() * math.log(variance) * n_dims / 2
 
 
@@ -267,13 +291,20 @@ def _normal_equations(features, probability, arrows, n_threads):
         return linalg.blas.dsyrk(1.0, weighted.T, lower=0), weighted.T @ (weights[rows] * arrows[rows])
 
     gram, right = 0.0, 0.0
-    with ThreadPoolExecutor(n_threads) as threads:
-        blocks = _blocks(len(arrows))
-        # so many at once as there are threads: a part is as large as the whole
-        for first in range(0, len(blocks), n_threads):
-            for part, right_part in threads.map(of_block, blocks[first : first + n_threads]):
-                gram, right = gram + part, right + right_part
+    for part, right_part in _in_order(of_block, _blocks(len(arrows)), n_threads):
+        gram, right = gram + part, right + right_part
     return np.triu(gram) + np.triu(gram, 1).T, right
+
+
+def _in_order(function, blocks, n_threads):
+    """Yield what a function makes of each block, in their order; so many at once as there are threads."""
+    if n_threads == 1:
+        yield from map(function, blocks)
+        return
+    with ThreadPoolExecutor(n_threads) as threads:
+        # not all at once: what is made of a block may be as large as the whole
+        for first in range(0, len(blocks), n_threads):
+            yield from threads.map(function, blocks[first : first + n_threads])
 
 
 def _squares(vectors):

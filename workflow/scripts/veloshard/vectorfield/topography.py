@@ -5,7 +5,6 @@ Fields are functions: `velocity(places)` takes and returns (n_places, n_dims), `
 """
 
 import logging
-import math
 from typing import NamedTuple
 
 import contourpy
@@ -22,8 +21,8 @@ KINDS = ("attractor", "saddle", "repeller")
 # share of the domain's extent by which two fixed points differ
 APART = 1e-4
 
-# at a fixed point the field is slower than this share of its mean speed over the starts
-AT_REST = 1e-8
+# a step of Newton's from a fixed point is shorter than this share of the domain's extent
+STILL = 1e-6
 
 # steps of the grid on which nullclines are drawn; a fixed point is sought in each that both of them cross
 GRID = 100
@@ -52,9 +51,13 @@ class FixedPoints(NamedTuple):
 
 
 def domain_around(cells, margin=0.1):
-    """Box of all cells, (n_dims, 2), with `margin` of its extent on each side; cells without a place do not count."""
+    """Box of all cells, (n_dims, 2), with `margin` of its extent on each side; cells without a place do not count.
+
+    Where all cells have one coordinate, the margin is of the widest side.
+    """
     low, high = np.nanmin(cells, axis=0), np.nanmax(cells, axis=0)
-    return np.stack([low - margin * (high - low), high + margin * (high - low)], axis=1).astype(np.float64)
+    extents = np.where(high > low, high - low, np.max(high - low))
+    return np.stack([low - margin * extents, high + margin * extents], axis=1).astype(np.float64)
 
 
 def fixed_points(velocity, jacobian, domain, *, rng, n_starts=100, cells=None):
@@ -72,13 +75,12 @@ def fixed_points(velocity, jacobian, domain, *, rng, n_starts=100, cells=None):
     elif n_dims > 3 and known is not None:
         # a box of many dimensions is nearly empty
         starts = known[rng.choice(len(known), size=min(n_starts, len(known)), replace=False)]
-    slow = AT_REST * np.mean(np.linalg.norm(velocity(starts), axis=1))
     found = []
     for start in starts:
         place = _root(velocity, jacobian, start)
         inside = np.all((place >= domain[:, 0]) & (place <= domain[:, 1]))
         is_new = all(np.max(np.abs(place - other) / extents) > APART for other in found)
-        if inside and is_new and np.linalg.norm(velocity(place[None])[0]) <= slow:
+        if inside and is_new and _is_root(velocity, jacobian, place, STILL * extents):
             found.append(place)
     places = np.array(found).reshape(-1, n_dims)
     eigenvalues = np.linalg.eigvals(jacobian(places)) if len(places) else np.empty((0, n_dims))
@@ -119,40 +121,40 @@ def separatrices(velocity, jacobian, points, domain):
 
     points : `FixedPoints`.   Returns a list of (n_points, 2), from the saddle outwards, and the saddles' numbers.
     """
-    extents = np.ptp(domain, axis=1)
-    size = float(np.linalg.norm(extents))
+    low, extents = domain[:, 0], np.ptp(domain, axis=1)
     found, saddles = [], []
+
+    # in extents of the domain
+    def flow(x):
+        return velocity((low + extents * x)[None])[0] / extents
+
     # along the line and not in time: it leaves its saddle, and reaches another point, in no finite time
-    others = points.places
+    def against(_, x):
+        there = flow(x)
+        return -there / max(np.linalg.norm(there), np.finfo(np.float64).tiny)
+
+    def leaves(_, x):
+        return np.min(np.minimum(x, 1 - x))
+
+    leaves.terminal = True
     for number in np.flatnonzero(points.kinds == "saddle"):
         place = points.places[number]
         values, vectors = np.linalg.eig(jacobian(place[None])[0])
-        gathering = np.real(vectors[:, np.argmin(np.real(values))])
+        gathering = np.real(vectors[:, np.argmin(np.real(values))]) / extents
+        gathering *= FIRST_STEP / np.linalg.norm(gathering)
         for side in (1, -1):
-            start = place + side * FIRST_STEP * size * gathering
+            start = (place - low) / extents + side * gathering
+            # nearly as slow as that it is elsewhere near points only, those that nobody has found among them
+            slowest = np.linalg.norm(flow(start)) / 2
 
-            def against(_, x):
-                there = velocity(x[None])[0]
-                return -there / max(np.linalg.norm(there), np.finfo(np.float64).tiny)
+            def rests(_, x, slowest=slowest):
+                return np.linalg.norm(flow(x)) - slowest
 
-            def leaves(_, x):
-                return np.min(np.minimum(x - domain[:, 0], domain[:, 1] - x))
-
-            def rests(_, x, own=number):
-                ways = np.linalg.norm(np.delete(others, own, axis=0) - x, axis=1)
-                return np.min(ways, initial=math.inf) - FIRST_STEP * size if len(ways) else 1.0
-
-            leaves.terminal = rests.terminal = True
+            rests.terminal = True
             solved = integrate.solve_ivp(
-                against,
-                (0, LONGEST * size),
-                start,
-                events=[leaves, rests],
-                rtol=1e-6,
-                atol=1e-6 * size,
-                max_step=size / 100,
+                against, (0, LONGEST), start, events=[leaves, rests], rtol=1e-6, atol=1e-6, max_step=0.01
             )
-            found.append(np.vstack([place, solved.y.T]))
+            found.append(np.vstack([place, low + extents * solved.y.T]))
             saddles.append(int(number))
     return found, saddles
 
@@ -163,6 +165,18 @@ def _root(velocity, jacobian, start):
         lambda x: velocity(x[None])[0], start, jac=lambda x: jacobian(x[None])[0], options={"xtol": 1e-12}
     )
     return solved.x
+
+
+def _is_root(velocity, jacobian, place, within):
+    """Whether a zero of the field is so close to a place, by its slope there.
+
+    Not by its speed alone: a field of kernels is slow, too, where it dies away.
+    """
+    try:
+        step = np.linalg.solve(jacobian(place[None])[0], velocity(place[None])[0])
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.all(np.abs(step) <= within))
 
 
 def _crossings(velocity, domain):
