@@ -95,12 +95,14 @@ def test_result_has_the_same_bits_on_any_number_of_threads(monkeypatch):
     assert same_bits(one, five)
 
 
-def test_features_that_are_computed_anew_have_the_same_bits(monkeypatch):
+def test_features_that_are_computed_anew_change_no_more_than_roundings(monkeypatch):
     monkeypatch.setattr(sparsevfc, "ROWS_AT_ONCE", 64)
     places, arrows, _ = noisy()
     kept = learned(places, arrows)
     monkeypatch.setattr(sparsevfc, "KEPT_FEATURES", 100)
-    assert same_bits(kept, learned(places, arrows))
+    anew = learned(places, arrows)
+    np.testing.assert_allclose(anew.energies, kept.energies, rtol=1e-9)
+    np.testing.assert_allclose(anew.inlier_probability, kept.inlier_probability, atol=1e-7)
 
 
 def test_blocks_of_cells_change_no_more_than_roundings(monkeypatch):

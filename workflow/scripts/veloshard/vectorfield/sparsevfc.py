@@ -18,6 +18,9 @@ ROWS_AT_ONCE = 4096
 # Features of cells that are kept (a gigabyte); of more, each iteration computes them anew.
 KEPT_FEATURES = 1 << 27
 
+# A cell whose probability moves by less stays as it was in the equations: most are soon certain, and then cost nothing.
+UNMOVED = 1e-8
+
 # control points where nobody asks for more: their squares cost time, and fields are smoother than that
 MOST_CONTROLS = 2000
 
@@ -167,16 +170,8 @@ def fit_field(
     n_cells, n_dims = arrows.shape
     width = kernel_width(control_points)
     whitened = whitening(kernel(control_points, control_points, width))
-    kept = {}
-
-    def features(rows):
-        if rows.start in kept:
-            return kept[rows.start]
-        found = kernel(places[rows], control_points, width) @ whitened
-        if n_cells * found.shape[1] <= KEPT_FEATURES:
-            kept[rows.start] = found
-        return found
-
+    features = _features(places, control_points, width, whitened, n_threads)
+    gram, right, counted = 0.0, 0.0, np.zeros(n_cells)
     weights, squares = np.zeros((whitened.shape[1], n_dims)), _squares(arrows)
     variance = max(squares.sum() / (n_cells * n_dims), 1e-7)
     share, energies = SHARE_AT_FIRST, []
@@ -186,9 +181,13 @@ def fit_field(
         change = abs((energy - energies[-1]) / energy) if energies else math.inf
         energies.append(energy)
         probability = np.maximum(probability, LEAST_PROBABILITY)
-        gram, right = _normal_equations(features, probability, arrows, n_threads)
-        gram[np.diag_indices_from(gram)] += regularization * variance
-        weights = linalg.solve(gram, right, assume_a="pos", check_finite=False)
+        moved = np.abs(probability - counted) > UNMOVED
+        for of_gram, of_right in _changes(features, np.where(moved, probability - counted, 0), arrows, n_threads):
+            gram, right = gram + of_gram, right + of_right
+        counted[moved] = probability[moved]
+        # of a symmetric matrix the upper triangle, which is all that is there
+        penalty = regularization * variance * np.eye(len(gram))
+        weights = linalg.solve(gram + penalty, right, assume_a="pos", lower=False, check_finite=False)
         # not by the features: where those are not kept they cost as many multiplications as the equations
         field = VectorField(control_points, whitened @ weights, width)
         predicted = velocity_at(field, places, n_threads=n_threads)
@@ -281,19 +280,35 @@ def _expectation(squares, variance, share, n_dims, outlier_volume):
     return probability, probability @ squares / (2 * variance) + probability.sum() * math.log(variance) * n_dims / 2
 
 
-def _normal_equations(features, probability, arrows, n_threads):
-    """B'PB and B'PY of the features B, by blocks of cells: in their order, however many threads there are."""
-    weights = np.sqrt(probability)[:, None]
+def _features(places, control_points, width, whitened, n_threads):
+    """Function that returns the features of cells by their numbers: of all that are kept, or made anew each time."""
+
+    def made(rows):
+        return kernel(places[rows], control_points, width) @ whitened
+
+    if len(places) * whitened.shape[1] > KEPT_FEATURES:
+        return made
+    kept, blocks = np.empty((len(places), whitened.shape[1])), _blocks(len(places))
+    for rows, found in zip(blocks, _in_order(made, blocks, n_threads), strict=True):
+        kept[rows] = found
+    return kept.__getitem__
+
+
+def _changes(features, by, arrows, n_threads):
+    """Yield what is to be added to B'PB, its upper triangle, and to B'PY where the probabilities P change.
+
+    by : (n_cells,), the change; cells without one cost nothing.  By blocks of cells, in their order, however many
+        threads there are.
+    """
 
     def of_block(rows):
-        weighted = features(rows) * weights[rows]
-        # the upper triangle only, for half of the time
-        return linalg.blas.dsyrk(1.0, weighted.T, lower=0), weighted.T @ (weights[rows] * arrows[rows])
+        sign, weights = np.sign(by[rows[0]]), np.sqrt(np.abs(by[rows]))[:, None]
+        weighted = features(rows) * weights
+        return linalg.blas.dsyrk(sign, weighted.T, lower=0), sign * (weighted.T @ (weights * arrows[rows]))
 
-    gram, right = 0.0, 0.0
-    for part, right_part in _in_order(of_block, _blocks(len(arrows)), n_threads):
-        gram, right = gram + part, right + right_part
-    return np.triu(gram) + np.triu(gram, 1).T, right
+    for chosen in (np.flatnonzero(by > 0), np.flatnonzero(by < 0)):
+        blocks = [chosen[block] for block in _blocks(len(chosen))]
+        yield from _in_order(of_block, blocks, n_threads)
 
 
 def _in_order(function, blocks, n_threads):
