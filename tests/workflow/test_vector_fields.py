@@ -122,8 +122,8 @@ def test_another_perturbation_reruns_itself_only(run, small_config, run_workflow
     config = small_config(datasets=dataset(vector_field=changed), methods={"stochastic": {}})
     process = run_workflow(config, run[0], "--dry-run")
     assert planned_rules(process) == {"check_fields", "perturb_cells", "draw_field"}
-    assert "perturbations/less" in process.stdout
-    assert "perturbations/none" not in process.stdout
+    assert "output: results/demo/stochastic/vector_field/perturbations/less" in process.stdout
+    assert "output: results/demo/stochastic/vector_field/perturbations/none" not in process.stdout
 
 
 def test_another_regularization_keeps_the_graph_and_the_result(run, small_config, run_workflow, asked):

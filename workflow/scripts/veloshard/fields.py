@@ -285,14 +285,14 @@ def find_paths(dataset, field, pairs):
             first_guess=None if among is None else dataset.components[among],
             diffusion=held.diffusion,
         )
-        name, n_points = f"{source} to {target}", len(path.places)
+        name = f"{source} to {target}"
         drawn, nearest = _on_embedding(dataset, path.places)
-        log.info("%s: action %.3g, duration %.3g", name, path.action, path.duration)
-        for key, value in zip(found, (name, drawn, path.duration, path.action, path.converged), strict=True):
+        log.info("%s: action %.3g, duration %.3g", name, path.action, path.times[-1])
+        for key, value in zip(found, (name, drawn, path.times[-1], path.action, path.converged), strict=True):
             found[key].append(value)
         columns = {
             "path": name,
-            "time": np.linspace(0, path.duration, n_points),
+            "time": path.times,
             "embedding_1": drawn[:, 0],
             "embedding_2": drawn[:, 1],
             "cluster_there": _cluster_names(dataset, dataset.codes[nearest]),

@@ -3,7 +3,6 @@
 Fields are functions, as in `topography`.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +14,12 @@ AT_REST = 1e-2
 # of an integration, relative to the field and to its extent
 RELATIVE, ABSOLUTE = 1e-6, 1e-8
 
-# how often the length and the duration of a path are optimised together, at most
-MOST_STEPS = 500
+# a path counts as no faster than this share of the mean speed on the first guess
+SLOWEST = 1e-3
+
+# points of a path that is sought first, steps downhill until points are spread again, rounds of that at most, and the
+# share by which the action falls in a round that is not the last
+COARSE, STEPS_OF_ROUND, MOST_ROUNDS, FALLS_BY = 25, 10, 100, 1e-3
 
 
 class Course(NamedTuple):
@@ -34,12 +37,12 @@ class Course(NamedTuple):
 class ActionPath(NamedTuple):
     """The path of least action between two places.
 
-    places : (n_points, n_dims).   duration : float, time from end to end.   action : float, at least 0.
-    converged : bool.
+    times : (n_points,), from 0, at the field's speed.   places : (n_points, n_dims), evenly spaced.
+    action : float, at least 0 but for rounding.   converged : bool.
     """
 
+    times: np.ndarray
     places: np.ndarray
-    duration: float
     action: float
     converged: bool
 
@@ -79,45 +82,68 @@ def follow(velocity, start, *, speed, duration, n_points=100, backwards=False):
     return Course(sign * times, solved.sol(times).T, solved.status == 1)
 
 
-def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=25, diffusion=1.0):
-    """The path that noise of the given strength takes most likely from one place to another, and how long it takes.
+def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=100, diffusion=1.0):
+    """The path that noise of the given strength takes most likely from one place to another, however long that takes.
 
-    Minimises S = (1 / 2 D) sum_i |(x_i+1 - x_i) / dt - f(middle)|^2 dt over places and time step at once: for given
-    places the best step is dt = sqrt(sum |dx|^2 / sum |f|^2), which is put in (Freidlin and Wentzell 1984).
+    Minimises the geometric action S = (1 / D) int |f| |dx| - f . dx, which is that of Freidlin and Wentzell at the
+    speed |f|, the best one everywhere (Heymann and Vanden-Eijnden 2008).  By rounds: some steps downhill, then points
+    are spread evenly along the path again, without which they leap over what is costly; with few points first.
 
-    start, end : (n_dims,).   first_guess : (n_points, n_dims) between them, by default a straight line.
+    start, end : (n_dims,).   first_guess : (n_guessed, n_dims) between them, by default a straight line.
     n_points : of the path, both ends included.   diffusion : D > 0, in squared unit of the places over time.
-
-    Returns `ActionPath`.  An infinite `duration` and a NaN action where the field is zero all along.
     """
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
-    if first_guess is None:
-        first_guess = start + np.linspace(0, 1, n_points)[:, None] * (end - start)
-    inner = evenly_spaced(np.vstack([start, first_guess, end]), n_points)[1:-1]
-    if not np.any(velocity(np.vstack([start, inner, end]))):
-        return ActionPath(np.vstack([start, inner, end]), math.inf, math.nan, False)
-
-    def action(flat):
-        path = np.vstack([start, flat.reshape(inner.shape), end])
-        steps, middles = np.diff(path, axis=0), (path[:-1] + path[1:]) / 2
-        flow = velocity(middles)
-        step = best_step(steps, flow)
-        missed = steps / step - flow
-        # the derivative by the step is zero at the best one
-        pulled = np.einsum("sd,sde->se", missed, jacobian(middles)) * step / 2
-        gradient = (missed[:-1] - missed[1:]) - (pulled[:-1] + pulled[1:])
-        return 0.5 * step * np.vdot(missed, missed) / diffusion, gradient.ravel() / diffusion
-
-    solved = optimize.minimize(action, inner.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS})
-    path = np.vstack([start, solved.x.reshape(inner.shape), end])
-    step = best_step(np.diff(path, axis=0), velocity((path[:-1] + path[1:]) / 2))
-    return ActionPath(path, step * (n_points - 1), float(solved.fun), bool(solved.success))
+    path = np.vstack([start, *([] if first_guess is None else [first_guess]), end])
+    # where the field stands still a path would take for ever
+    slowest = SLOWEST * np.mean(np.linalg.norm(velocity(evenly_spaced(path, n_points)), axis=1))
+    slowest = max(slowest, np.finfo(np.float64).tiny)
+    for fineness in sorted({min(n_points, COARSE), n_points}):
+        path, action, converged = _relaxed(evenly_spaced(path, fineness), velocity, jacobian, slowest)
+    steps, flow = np.diff(path, axis=0), velocity((path[:-1] + path[1:]) / 2)
+    speeds = np.sqrt(np.einsum("sd,sd->s", flow, flow) + slowest**2)
+    times = np.concatenate([[0], np.cumsum(np.linalg.norm(steps, axis=1) / speeds)])
+    return ActionPath(times, path, action / diffusion, converged)
 
 
-def best_step(steps, flow):
-    """Time step at which the action of a path is least, from its steps and the field at their middles."""
-    # where the field is zero any time is too short
-    return math.sqrt(np.vdot(steps, steps) / max(np.vdot(flow, flow), np.finfo(np.float64).tiny))
+def geometric_action(path, velocity, jacobian, slowest):
+    """D S of a polyline (n_points, n_dims), and its gradient, the same shape; the field counts at the middles of steps.
+
+    slowest : speed that is added in quadrature to |f|, so that there is a gradient where the field is zero.
+    """
+    steps, middles = np.diff(path, axis=0), (path[:-1] + path[1:]) / 2
+    flow = velocity(middles)
+    speeds = np.sqrt(np.einsum("sd,sd->s", flow, flow) + slowest**2)[:, None]
+    lengths = np.linalg.norm(steps, axis=1)[:, None]
+    by_step = np.divide(speeds * steps, lengths, out=np.zeros_like(steps), where=lengths > 0) - flow
+    by_middle = np.einsum("sd,sde->se", flow * lengths / speeds - steps, jacobian(middles))
+    gradient = np.zeros_like(path)
+    gradient[:-1] += by_middle / 2 - by_step
+    gradient[1:] += by_middle / 2 + by_step
+    return float(np.sum(speeds * lengths) - np.vdot(flow, steps)), gradient
+
+
+def _relaxed(path, velocity, jacobian, slowest):
+    """A path of less action between the same ends, its points evenly spaced; that action; whether it hardly falls."""
+
+    def of_inner(flat):
+        whole = np.vstack([path[0], flat.reshape(-1, path.shape[1]), path[-1]])
+        action, gradient = geometric_action(whole, velocity, jacobian, slowest)
+        return action, gradient[1:-1].ravel()
+
+    action, converged = of_inner(path[1:-1].ravel())[0], False
+    for _ in range(MOST_ROUNDS):
+        if converged:
+            break
+        solved = optimize.minimize(
+            of_inner, path[1:-1].ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS_OF_ROUND}
+        )
+        moved = evenly_spaced(np.vstack([path[0], solved.x.reshape(-1, path.shape[1]), path[-1]]), len(path))
+        after = of_inner(moved[1:-1].ravel())[0]
+        # spreading the points may cost what the steps have gained
+        converged = after > (1 - FALLS_BY) * action
+        if after < action:
+            path, action = moved, after
+    return path, action, converged
 
 
 def path_among_cells(places, distances, source, target):
