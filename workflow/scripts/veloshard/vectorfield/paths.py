@@ -124,21 +124,26 @@ def geometric_action(path, velocity, jacobian, slowest):
 
 def _relaxed(path, velocity, jacobian, slowest):
     """A path of less action between the same ends, its points evenly spaced; that action; whether it hardly falls."""
+    first, last = path[0], path[-1]
+    # rules by which a search ends are for numbers without a unit
+    length = max(np.sum(np.linalg.norm(np.diff(path, axis=0), axis=1)), np.finfo(np.float64).tiny)
+    usual = length * slowest / SLOWEST
 
-    def of_inner(flat):
-        whole = np.vstack([path[0], flat.reshape(-1, path.shape[1]), path[-1]])
-        action, gradient = geometric_action(whole, velocity, jacobian, slowest)
-        return action, gradient[1:-1].ravel()
+    def with_ends(inner):
+        return np.vstack([first, first + length * inner.reshape(-1, len(first)), last])
 
-    action, converged = of_inner(path[1:-1].ravel())[0], False
+    def scaled(inner):
+        action, gradient = geometric_action(with_ends(inner), velocity, jacobian, slowest)
+        return action / usual, gradient[1:-1].ravel() * (length / usual)
+
+    action, converged = geometric_action(path, velocity, jacobian, slowest)[0], False
     for _ in range(MOST_ROUNDS):
         if converged:
             break
-        solved = optimize.minimize(
-            of_inner, path[1:-1].ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS_OF_ROUND}
-        )
-        moved = evenly_spaced(np.vstack([path[0], solved.x.reshape(-1, path.shape[1]), path[-1]]), len(path))
-        after = of_inner(moved[1:-1].ravel())[0]
+        inner = ((path[1:-1] - first) / length).ravel()
+        solved = optimize.minimize(scaled, inner, jac=True, method="L-BFGS-B", options={"maxiter": STEPS_OF_ROUND})
+        moved = evenly_spaced(with_ends(solved.x), len(path))
+        after = geometric_action(moved, velocity, jacobian, slowest)[0]
         # spreading the points may cost what the steps have gained
         converged = after > (1 - FALLS_BY) * action
         if after < action:
