@@ -12,7 +12,7 @@ LIBRARY = ROOT / "workflow/scripts/veloshard"
 FILES = {
     "store", "readers", "samples", "annotations", "ingest", "options", "preprocess", "quality", "selection", "assemble",
     "figures", "pages", "tables", "provenance", "controls", "ranking", "cell_cycle",
-    "exchange", "external", "dynamo", "comparison",
+    "exchange", "external", "dynamo", "comparison", "fields",
 }  # fmt: skip
 # what any room may use
 COMMON = {"errors"}
