@@ -1,13 +1,19 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from cells import nearest
 from scipy import sparse
+from veloshard.vectorfield.geometry import jacobian
 from veloshard.vectorfield.paths import (
     AT_REST,
+    action,
     evenly_spaced,
     follow,
+    least_action_path,
     path_among_cells,
 )
+from veloshard.vectorfield.sparsevfc import fit_field, velocity_at
 
 pytestmark = pytest.mark.usefixtures("linear_algebra_on_one_thread")
 
@@ -29,6 +35,29 @@ def turned(start, times):
 
 def downhill(places):
     return -places
+
+
+def same_slope(matrix):
+    return lambda places: np.tile(matrix, (len(places), 1, 1))
+
+
+def two_wells(places):
+    """-V' of V = x^4 / 4 - x^2 / 2 + y^2 / 2: wells at (-1, 0) and (1, 0), between them a pass 1 / 4 high."""
+    return np.column_stack([places[:, 0] - places[:, 0] ** 3, -places[:, 1]])
+
+
+def two_wells_slope(places):
+    found = np.zeros((len(places), 2, 2))
+    found[:, 0, 0], found[:, 1, 1] = 1 - 3 * places[:, 0] ** 2, -1
+    return found
+
+
+def wavy(n_dims, seed=0):
+    """A field of kernels through arrows without a common aim, and cells in it."""
+    rng = np.random.default_rng(seed)
+    cells = rng.normal(size=(200, n_dims))
+    field = fit_field(cells, np.sin(2 * np.roll(cells, 1, axis=1)) - 0.5 * cells, cells[:60]).field
+    return partial(velocity_at, field), partial(jacobian, field), cells
 
 
 def test_a_course_is_the_solution_of_a_linear_field():
@@ -92,6 +121,121 @@ def test_a_course_does_not_depend_on_the_unit_of_time():
     fast = follow(lambda x: 1e6 * turning(x), start, speed=2e6, duration=1.5e-6)
     np.testing.assert_allclose(fast.places, slow.places, atol=CLOSE)
     np.testing.assert_allclose(1e6 * fast.times, slow.times, atol=CLOSE)
+
+
+@pytest.mark.parametrize("n_dims", [2, 3, 5])
+def test_slope_of_the_action_is_what_differences_tell(n_dims):
+    velocity, slope, cells = wavy(n_dims)
+    path, step = cells[:6], 1e-6
+    _, gradient, _ = action(path, velocity, slope, diffusion=3.0)
+    for point in range(1, 5):
+        for d in range(n_dims):
+            way = np.zeros_like(path)
+            way[point, d] = step
+            ahead, behind = (action(path + side * way, velocity, slope, diffusion=3.0)[0] for side in (1, -1))
+            assert gradient[point - 1, d] == pytest.approx((ahead - behind) / (2 * step), rel=1e-6, abs=1e-7)
+
+
+def test_no_other_time_step_has_less_action():
+    velocity, slope, cells = wavy(2)
+    path = cells[:6]
+    least, _, step = action(path, velocity, slope)
+    steps = np.diff(path, axis=0)
+    # the mean over each step, by the trapezoidal rule of a thousand places
+    places = path[:-1] + np.linspace(0, 1, 1001)[:, None, None] * steps
+    flow = velocity(places.reshape(-1, 2)).reshape(places.shape)
+
+    def at(step):
+        missed = np.sum((steps / step - flow) ** 2, axis=(1, 2))
+        return 0.5 * step * np.trapezoid(missed, dx=1e-3)
+
+    # four places on a step stand for all: these are up to three kernels long
+    assert least == pytest.approx(at(step), rel=0.01)
+    assert at(step) < min(at(0.9 * step), at(1.1 * step))
+
+
+def test_a_path_along_the_flow_has_no_action_and_takes_its_time():
+    start = np.array([1.0, 0.5])
+    end = turned(start, [0.8])[0]
+    found = least_action_path(turning, same_slope(TURNING), start, end, n_points=40)
+    # of the straight line
+    across = action(evenly_spaced(np.stack([start, end]), 40), turning, same_slope(TURNING))[0]
+    assert found.converged
+    # corners of a path of 39 pieces: the square of what a piece turns by, 0.04
+    assert 0 <= found.action < 1e-3 * across
+    assert found.duration == pytest.approx(0.8, rel=0.01)
+    np.testing.assert_allclose(found.places, turned(start, np.linspace(0, 0.8, 40)), atol=0.01)
+
+
+@pytest.mark.parametrize("diffusion", [1.0, 7.0])
+def test_the_way_up_costs_twice_the_height_over_the_diffusion(diffusion):
+    # f = -x is the slope of x^2 / 2: up to x it is x^2 / D (Freidlin and Wentzell), by a path x e^t from minus infinity
+    top = np.array([2.0, 0.0])
+    found = least_action_path(downhill, same_slope(-np.eye(2)), np.zeros(2), top, diffusion=diffusion)
+    # no path has less; one of 24 pieces that starts at zero a thousandth more
+    assert 4 / diffusion <= found.action < 4.01 / diffusion
+    np.testing.assert_allclose(found.places[:, 1], 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.5])
+def test_the_way_from_well_to_well_costs_the_pass_between_them(bend):
+    along = np.linspace(-1, 1, 15)
+    guess = np.column_stack([along, bend * (1 - along**2)])
+    found = least_action_path(two_wells, two_wells_slope, [-1, 0], [1, 0], first_guess=guess, n_points=50)
+    # twice 1 / 4: down is free
+    assert 0.5 <= found.action < 0.505
+    np.testing.assert_allclose(found.places[:, 1], 0, atol=0.01)
+
+
+@pytest.mark.parametrize("n_dims", [2, 4])
+def test_a_path_never_leaps_over_what_opposes_it(n_dims):
+    velocity, slope, cells = wavy(n_dims)
+    for start, end in ((cells[4], cells[5]), (cells[6], cells[7])):
+        found = least_action_path(velocity, slope, start, end)
+        # the same path with each step in fifty: places between the points have no way to be left out
+        shares = np.linspace(0, 1, 50, endpoint=False)[:, None]
+        dense = np.vstack(
+            [*(a + shares * (b - a) for a, b in zip(found.places[:-1], found.places[1:], strict=True)), end]
+        )
+        assert found.action == pytest.approx(action(dense, velocity, slope)[0], rel=1e-3)
+        assert found.action < action(evenly_spaced(np.stack([start, end]), 25), velocity, slope)[0]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_a_path_depends_neither_on_the_unit_of_time_nor_on_that_of_places(unit):
+    velocity, slope, cells = wavy(2)
+    start, end = cells[:2]
+    found = least_action_path(velocity, slope, start, end)
+    fast = least_action_path(lambda x: unit * velocity(x), lambda x: unit * slope(x), start, end)
+    # to what ends a search
+    np.testing.assert_allclose(fast.places, found.places, atol=1e-3)
+    assert fast.action == pytest.approx(unit * found.action, rel=1e-6)
+    assert fast.duration == pytest.approx(found.duration / unit, rel=1e-3)
+    wide = least_action_path(lambda x: unit * velocity(x / unit), lambda x: slope(x / unit), unit * start, unit * end)
+    np.testing.assert_allclose(wide.places / unit, found.places, atol=1e-3)
+    assert wide.action == pytest.approx(unit**2 * found.action, rel=1e-6)
+
+
+def test_a_path_where_nothing_flows_takes_for_ever():
+    start, end = np.zeros(2), np.ones(2)
+    found = least_action_path(np.zeros_like, same_slope(np.zeros((2, 2))), start, end, n_points=5)
+    assert found.duration == np.inf
+    assert np.isnan(found.action)
+    assert not found.converged
+    np.testing.assert_allclose(found.places[2], 0.5)
+
+
+def test_a_path_where_a_field_dies_away_is_made_of_numbers():
+    velocity, slope, _ = wavy(2)
+    found = least_action_path(velocity, slope, np.full(2, 15.0), np.full(2, 18.0))
+    assert np.isfinite(found.places).all()
+
+
+def test_a_path_from_a_place_to_itself_is_none():
+    place = np.array([1.0, 2.0])
+    found = least_action_path(turning, same_slope(TURNING), place, place, n_points=4)
+    assert (found.duration, found.action, found.converged) == (0, 0, True)
+    np.testing.assert_array_equal(found.places, np.tile(place, (4, 1)))
 
 
 def test_the_path_among_cells_is_the_shortest_through_their_neighbors():

@@ -15,8 +15,12 @@ AT_REST = 1e-2
 # of an integration, relative to the field and to its extent
 RELATIVE, ABSOLUTE = 1e-6, 1e-8
 
-# how often the length and the duration of a path are optimised together, at most
-MOST_STEPS = 500
+# of a search for the path of least action, whose values and slopes are of order 1
+SEARCH = {"maxiter": 500, "ftol": 1e-9, "gtol": 1e-6}
+
+# where on a step the field is asked for, and what each place counts (Gauss and Legendre): asked for in the middle only,
+# paths leap over what opposes them
+NODES, WEIGHTS = (np.polynomial.legendre.leggauss(4) + np.array([[1], [0]])) / 2
 
 
 class Course(NamedTuple):
@@ -82,42 +86,61 @@ def follow(velocity, start, *, speed, duration, n_points=100, backwards=False):
 def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=25, diffusion=1.0):
     """The path that noise of the given strength takes most likely from one place to another, and how long it takes.
 
-    Minimises S = (1 / 2 D) sum_i |(x_i+1 - x_i) / dt - f(middle)|^2 dt over places and time step at once: for given
-    places the best step is dt = sqrt(sum |dx|^2 / sum |f|^2), which is put in (Freidlin and Wentzell 1984).
+    Minimises S = (1 / 2 D) sum_i |(x_i+1 - x_i) / dt - f|^2 dt, of each step the mean, by places and time step at once:
+    for given places the best step is dt = sqrt(sum |dx|^2 / sum |f|^2), which is put in (Freidlin and Wentzell 1984).
+    A path from, to or by a place of rest would take for ever: its duration grows with the number of its points.
 
     start, end : (n_dims,).   first_guess : (n_points, n_dims) between them, by default a straight line.
     n_points : of the path, both ends included.   diffusion : D > 0, in squared unit of the places over time.
 
-    Returns `ActionPath`.  An infinite `duration` and a NaN action where the field is zero all along.
+    Returns `ActionPath`.  An infinite `duration` and a NaN action where the field is zero all along; no duration and no
+    action where both places are one.
     """
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     if first_guess is None:
-        first_guess = start + np.linspace(0, 1, n_points)[:, None] * (end - start)
-    inner = evenly_spaced(np.vstack([start, first_guess, end]), n_points)[1:-1]
-    if not np.any(velocity(np.vstack([start, inner, end]))):
-        return ActionPath(np.vstack([start, inner, end]), math.inf, math.nan, False)
+        first_guess = np.stack([start, end])
+    path = evenly_spaced(np.vstack([start, first_guess, end]), n_points)
+    length = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
+    if length == 0:
+        return ActionPath(path, 0.0, 0.0, True)
+    # of a path across a flow like this one: rules by which a search ends are for numbers without a unit
+    usual = length * np.linalg.norm(velocity(path), axis=1).mean() / diffusion
+    if usual == 0:
+        return ActionPath(path, math.inf, math.nan, False)
 
-    def action(flat):
-        path = np.vstack([start, flat.reshape(inner.shape), end])
-        steps, middles = np.diff(path, axis=0), (path[:-1] + path[1:]) / 2
-        flow = velocity(middles)
-        step = best_step(steps, flow)
-        missed = steps / step - flow
-        # the derivative by the step is zero at the best one
-        pulled = np.einsum("sd,sde->se", missed, jacobian(middles)) * step / 2
-        gradient = (missed[:-1] - missed[1:]) - (pulled[:-1] + pulled[1:])
-        return 0.5 * step * np.vdot(missed, missed) / diffusion, gradient.ravel() / diffusion
+    def with_ends(inner):
+        return np.vstack([start, start + length * inner.reshape(-1, len(start)), end])
 
-    solved = optimize.minimize(action, inner.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS})
-    path = np.vstack([start, solved.x.reshape(inner.shape), end])
-    step = best_step(np.diff(path, axis=0), velocity((path[:-1] + path[1:]) / 2))
-    return ActionPath(path, step * (n_points - 1), float(solved.fun), bool(solved.success))
+    def scaled(inner):
+        value, gradient, _ = action(with_ends(inner), velocity, jacobian, diffusion=diffusion)
+        return value / usual, gradient.ravel() * length / usual
+
+    inner = ((path[1:-1] - start) / length).ravel()
+    solved = optimize.minimize(scaled, inner, jac=True, method="L-BFGS-B", options=SEARCH)
+    path = with_ends(solved.x)
+    value, _, step = action(path, velocity, jacobian, diffusion=diffusion)
+    return ActionPath(path, step * (n_points - 1), value, bool(solved.success))
 
 
-def best_step(steps, flow):
-    """Time step at which the action of a path is least, from its steps and the field at their middles."""
+def action(path, velocity, jacobian, *, diffusion=1.0):
+    """Action of a path (n_points, n_dims) at its best time step, its slope by the inner points, and that step.
+
+    Returns float, (n_points - 2, n_dims) and float.
+    """
+    steps = np.diff(path, axis=0)
+    along, weights = NODES[:, None, None], WEIGHTS[:, None, None]
+    places = (path[:-1] + along * steps).reshape(-1, path.shape[1])
+    flow = velocity(places).reshape(len(NODES), *steps.shape)
     # where the field is zero any time is too short
-    return math.sqrt(np.vdot(steps, steps) / max(np.vdot(flow, flow), np.finfo(np.float64).tiny))
+    speed = max(math.sqrt(np.sum(weights * flow**2)), math.sqrt(np.finfo(np.float64).tiny))
+    step = float(np.linalg.norm(steps)) / speed
+    missed = steps / step - flow
+    value = 0.5 * step * float(np.sum(weights * missed**2)) / diffusion
+    # by the end and by the beginning of each step; by the time step the slope is zero at the best one
+    pulled = step * np.einsum("ksd,ksde->kse", missed, jacobian(places).reshape(*flow.shape, -1))
+    by_end = np.sum(weights * (missed - along * pulled), axis=0)
+    by_beginning = -np.sum(weights * (missed + (1 - along) * pulled), axis=0)
+    return value, (by_end[:-1] + by_beginning[1:]) / diffusion, step
 
 
 def path_among_cells(places, distances, source, target):
