@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parents[1]
 SNAKEFILE = ROOT / "Snakefile"
+
+
+@pytest.fixture(scope="module")
+def linear_algebra_on_one_thread():
+    """As `runtime.start` has it for every script."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

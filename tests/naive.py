@@ -239,3 +239,20 @@ def sparse_vector_field(places, arrows, control_points, *, regularization=3.0, v
         if len(energies) > 1 and abs(energies[-1] - energies[-2]) <= change * abs(energies[-1]):
             break
     return coefficients, probability, variance, np.array(energies)
+
+
+def perturbation_walk(places, vectors, distances, diffusion):
+    """Dense probabilities of Dynamo 1.5.3's "fp" walk: flows between neighbours, their operator, its embedded chain."""
+    n_cells = len(places)
+    flow, joined = np.zeros((n_cells, n_cells)), np.zeros((n_cells, n_cells))
+    for i, j in zip(*distances.nonzero(), strict=True):
+        way = places[j] - places[i]
+        length = np.linalg.norm(way)
+        mean = np.mean([vectors[i] @ way, vectors[j] @ way]) / (length if length > 0 else 1)
+        flow[i, j], flow[j, i] = signed_sqrt(mean), -signed_sqrt(mean)
+        joined[i, j] = joined[j, i] = 1
+    flow = (flow - flow.T) / 2
+    drift, laplacian = np.maximum(flow, 0), np.diag(joined.sum(axis=1)) - joined
+    rates = 0.5 * (drift - np.diag(drift.sum(axis=1))) - diffusion * laplacian
+    np.fill_diagonal(rates, 0)
+    return np.array([row / row.sum() if row.any() else row for row in rates])

@@ -17,6 +17,8 @@ from veloshard.vectorfield.geometry import (
 )
 from veloshard.vectorfield.sparsevfc import VectorField, kernel, velocity_at
 
+pytestmark = pytest.mark.usefixtures("linear_algebra_on_one_thread")
+
 # step of central differences: its square, and the rounding over it, are below 1e-10
 STEP = 1e-5
 CLOSE = 1e-8

@@ -1,18 +1,12 @@
 import naive
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 from veloshard.vectorfield import sparsevfc
 from veloshard.vectorfield.sparsevfc import fit_field, kernel, learn, velocity_at
 
+pytestmark = pytest.mark.usefixtures("linear_algebra_on_one_thread")
+
 NOISE = 0.1
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _linear_algebra_on_one_thread():
-    """As `runtime.start` has it."""
-    with threadpool_limits(1):
-        yield
 
 
 def turning(places):

@@ -15,6 +15,8 @@ from veloshard.vectorfield.topography import (
     separatrices,
 )
 
+pytestmark = pytest.mark.usefixtures("linear_algebra_on_one_thread")
+
 SQUARE = np.array([[-2.0, 2.0], [-2.0, 2.0]])
 
 

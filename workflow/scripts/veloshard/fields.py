@@ -275,7 +275,7 @@ def find_paths(dataset, field, pairs):
     held = confined(field, dataset.components)
     for source, target in pairs:
         ends = [_middle_cell(dataset, label) for label in (source, target)]
-        among = paths.path_among_cells(dataset.components, dataset.distances, *ends)
+        among = paths.path_among_cells(dataset.distances, *ends)
         if among is None:
             log.warning("no neighbours lead from %s to %s: the search begins with a straight line", source, target)
         path = paths.least_action_path(

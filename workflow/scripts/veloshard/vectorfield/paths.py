@@ -25,7 +25,7 @@ COARSE, STEPS_OF_ROUND, MOST_ROUNDS, FALLS_BY = 25, 10, 100, 1e-3
 class Course(NamedTuple):
     """A path in time.
 
-    times : (n_points,), from 0, negative where it leads back.   places : (n_points, n_dims).
+    times : (n_points,), from 0.   places : (n_points, n_dims).
     ends_at_rest : bool, whether the field stands still there; False where time was up.
     """
 
@@ -47,25 +47,24 @@ class ActionPath(NamedTuple):
     converged: bool
 
 
-def follow(velocity, start, *, speed, duration, n_points=100, backwards=False):
+def follow(velocity, start, *, speed, duration, n_points=100):
     """`Course` of the field from a place, with error control, by an implicit or explicit method as it needs.
 
     start : (n_dims,).   speed : what is usual: where the field is slower than a hundredth of it, the course ends.
-    duration : time after which it ends at the latest, > 0.   backwards : against the flow.
+    duration : time after which it ends at the latest, > 0.
     n_points : of the returned course, evenly spaced in its length.
     """
-    sign = -1.0 if backwards else 1.0
     start = np.asarray(start, dtype=np.float64)
 
     def moves(_, x):
-        return sign * velocity(x[None])[0]
+        return velocity(x[None])[0]
 
     def rests(_, x):
         return np.linalg.norm(velocity(x[None])[0]) - AT_REST * speed
 
     rests.terminal = True
     if rests(0, start) <= 0:
-        return Course(np.zeros(1), start[None], True)
+        return Course(np.zeros(n_points), np.tile(start, (n_points, 1)), True)
     solved = integrate.solve_ivp(
         moves,
         (0, duration),
@@ -79,7 +78,7 @@ def follow(velocity, start, *, speed, duration, n_points=100, backwards=False):
     fine = np.linspace(0, solved.t[-1], 10 * n_points)
     walked = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(solved.sol(fine).T, axis=0), axis=1))])
     times = np.interp(np.linspace(0, walked[-1], n_points), walked, fine)
-    return Course(sign * times, solved.sol(times).T, solved.status == 1)
+    return Course(times, solved.sol(times).T, solved.status == 1)
 
 
 def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=100, diffusion=1.0):
@@ -96,7 +95,8 @@ def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_poi
     path = np.vstack([start, *([] if first_guess is None else [first_guess]), end])
     # where the field stands still a path would take for ever
     slowest = SLOWEST * np.mean(np.linalg.norm(velocity(evenly_spaced(path, n_points)), axis=1))
-    slowest = max(slowest, np.finfo(np.float64).tiny)
+    # whose square is still a number
+    slowest = max(slowest, 1e-150)
     for fineness in sorted({min(n_points, COARSE), n_points}):
         path, action, converged = _relaxed(evenly_spaced(path, fineness), velocity, jacobian, slowest)
     steps, flow = np.diff(path, axis=0), velocity((path[:-1] + path[1:]) / 2)
@@ -145,13 +145,13 @@ def _relaxed(path, velocity, jacobian, slowest):
         moved = evenly_spaced(with_ends(solved.x), len(path))
         after = geometric_action(moved, velocity, jacobian, slowest)[0]
         # spreading the points may cost what the steps have gained
-        converged = after > (1 - FALLS_BY) * action
+        converged = after >= (1 - FALLS_BY) * action
         if after < action:
             path, action = moved, after
     return path, action, converged
 
 
-def path_among_cells(places, distances, source, target):
+def path_among_cells(distances, source, target):
     """Numbers of the cells on the shortest path through the neighbour graph, from `source` to `target`; or None.
 
     distances : CSR (n_cells, n_cells), of neighbours; ways are taken in both directions.
