@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from veloshard.vectorfield.geometry import jacobian
+from veloshard.vectorfield.geometry import PLACES_AT_ONCE, jacobian
 from veloshard.vectorfield.sparsevfc import VectorField, velocity_at
 
 
@@ -21,16 +21,15 @@ class ConfinedField(NamedTuple):
     def velocity(self, places):
         """The confined field at places, (n_places, n_dims)."""
         pull = 2 * self.field.width * self.diffusion
-        return velocity_at(self.field, places) + pull * (_means(self.field, places)[1] - places)
+        return velocity_at(self.field, places) - pull * _ways(self.field, places)
 
     def jacobian(self, places):
         """Its Jacobians, (n_places, n_dims, n_dims)."""
-        shares, means = _means(self.field, places)
-        controls, n_dims = self.field.control_points, places.shape[1]
+        shares, means, controls = _surroundings(self.field, places)
         second = np.einsum("pm,md,me->pde", shares, controls, controls, optimize=True)
         covariance = second - means[:, :, None] * means[:, None, :]
         pull = 2 * self.field.width * self.diffusion
-        return jacobian(self.field, places) + pull * (2 * self.field.width * covariance - np.eye(n_dims))
+        return jacobian(self.field, places) + pull * (2 * self.field.width * covariance - np.eye(places.shape[1]))
 
 
 def confined(field, places):
@@ -39,18 +38,31 @@ def confined(field, places):
     places : (n_cells, n_dims), of the cells: the usual distance is their median, the speed their mean.
     """
     speed = np.mean(np.linalg.norm(velocity_at(field, places), axis=1))
-    usual = np.median(np.linalg.norm(_means(field, places)[1] - places, axis=1))
+    usual = np.median(np.linalg.norm(_ways(field, places), axis=1))
     return ConfinedField(field, float(speed / (2 * field.width * usual)))
 
 
-def _means(field, places):
-    """Share of each control point at each place, and the means of the control points by these."""
-    controls = field.control_points
-    middle = controls.mean(axis=0)
-    exponents = 2 * (places - middle) @ (controls - middle).T
-    exponents -= np.einsum("md,md->m", controls - middle, controls - middle)
+def _ways(field, places):
+    """From the means of the control points around places to these, (n_places, n_dims)."""
+    found, middle = np.empty(places.shape), field.control_points.mean(axis=0)
+    # a share of each control point for each cell would not fit into memory
+    for first in range(0, len(places), PLACES_AT_ONCE):
+        rows = slice(first, first + PLACES_AT_ONCE)
+        found[rows] = places[rows] - middle - _surroundings(field, places[rows])[1]
+    return found
+
+
+def _surroundings(field, places):
+    """Share of each control point at each place, the means of the control points by these, and the control points.
+
+    The latter two from the middle of the control points: products of large coordinates would cost digits.
+    """
+    middle = field.control_points.mean(axis=0)
+    controls = field.control_points - middle
+    exponents = 2 * (places - middle) @ controls.T
+    exponents -= np.einsum("md,md->m", controls, controls)
     # far from all of them one is still the nearest: shares of kernels that are zero to working precision
     exponents = field.width * (exponents - exponents.max(axis=1, keepdims=True))
     shares = np.exp(exponents)
     shares /= shares.sum(axis=1, keepdims=True)
-    return shares, shares @ controls
+    return shares, shares @ controls, controls
