@@ -280,14 +280,15 @@ def order_time(wildcards, input, attempt):
 
 def field_controls(wildcards, sizes):
     """Control points of a field: as many as the config says, or as the library takes."""
-    return field_options(wildcards).get("n_controls", min(max(sizes["n_cells"] // 20 + 1, 50), 2000))
+    return field_options(wildcards).get("n_controls", min(max(sizes["n_cells"] // 20 + 1, 100), 2000))
 
 
 def field_memory(wildcards, input, attempt):
-    """The walk between the cells, and features of the cells: a gigabyte of them at most, and a block of 4096 by thread."""
+    """The walk between the cells, and features of the cells: a gigabyte of them at most, and a block of 4096 a thread."""
     sizes = sizes_of(input)
     controls = field_controls(wildcards, sizes)
-    features = min(8 * sizes["n_cells"] * controls, 1.1e9) + 3e5 * controls + 120 * controls**2
+    blocks = field_threads(wildcards, input) * (1e5 * controls + 8 * controls**2)
+    features = min(8 * sizes["n_cells"] * controls, 1.1e9) + blocks + 80 * controls**2
     walk = 60 * edges_of_graph(sizes["n_edges"])
     return megabytes(walk + features + 2000 * sizes["n_cells"], attempt)
 

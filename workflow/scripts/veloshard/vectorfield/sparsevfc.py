@@ -21,8 +21,9 @@ KEPT_FEATURES = 1 << 27
 # A cell whose probability moves by less stays as it was in the equations: most are soon certain, and then cost nothing.
 UNMOVED = 1e-8
 
-# control points where nobody asks for more: their squares cost time, and fields are smoother than that
-MOST_CONTROLS = 2000
+# Control points where nobody asks for more or less: 50 (Dynamo's least) miss the attractors of a toggle switch; the
+# squares of many cost time, and fields are smoother than that.
+FEWEST_CONTROLS, MOST_CONTROLS = 100, 2000
 
 # share of cells that hold to the field before any is looked at, and what it may become (Ma et al. 2013; Dynamo 1.5.3)
 SHARE_AT_FIRST = 0.9
@@ -91,7 +92,7 @@ def learn(
     places, arrows : (n_cells, n_dims); cells with a NaN in either are left out.  The result scales with either's unit:
         what follows is for arrows of a root mean square length of 1, to which they are brought.
     rng : numpy.random.Generator, draws the control points.
-    n_controls : by default 1 in 20 cells, at least 50 (Dynamo's rule) and at most 2000; not more than there are places.
+    n_controls : by default 1 in 20 cells (Dynamo's rule), 100 to 2000; not more than there are places.
     regularization : lambda.   outlier_volume : of the uniform density.
     max_iterations, tolerance : it ends after so many, or where the energy changes relatively by no more.
     n_threads : how many threads multiply; the result never depends on it.
@@ -110,7 +111,7 @@ def learn(
     # cells at rest are no control points; those in one place are one
     moving = np.flatnonzero(lengths)
     candidates = moving[np.unique(places[moving], axis=0, return_index=True)[1]]
-    n_controls = min(n_controls or np.clip(len(cells) // 20 + 1, 50, MOST_CONTROLS), len(candidates))
+    n_controls = min(n_controls or np.clip(len(cells) // 20 + 1, FEWEST_CONTROLS, MOST_CONTROLS), len(candidates))
     chances = lengths[candidates] / lengths[candidates].sum()
     best, attempts = None, 0
     while attempts < max_attempts and (best is None or best.cosine < min_cosine):
