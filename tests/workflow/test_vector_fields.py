@@ -138,7 +138,7 @@ def test_a_gene_that_is_not_there_stops_the_run_first(small_run, small_config, r
     process = run_workflow(small_config(datasets=dataset(vector_field=options)), tmp_path, "--quiet")
     message = process.stdout + process.stderr
     assert process.returncode != 0
-    assert "no gene 'Gen'" in message
+    assert "no gene 'Gen' among the" in message
     assert "datasets.demo.vector_field.perturbations.down" in message
     assert "Traceback" not in message
 

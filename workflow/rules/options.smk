@@ -128,7 +128,7 @@ def asked_of_fields(wildcards):
             f"dataset {wildcards.dataset!r}: components that were brought (datasets.{wildcards.dataset}.pca) do not say "
             "what they are of genes. Leave out that option, or vector_field.perturbations and vector_field.regulation."
         )
-    return {**chosen_options(wildcards, "clusters", "cells"), **asked}
+    return {**chosen_options(wildcards, "clusters"), **asked}
 
 
 def field_options(wildcards):
@@ -136,14 +136,25 @@ def field_options(wildcards):
     return dataset_options(wildcards).get("vector_field", {})
 
 
+def asked_of_field(wildcards, key):
+    """An option of the vector fields of a dataset; WorkflowError where it has none."""
+    if key not in field_options(wildcards):
+        raise WorkflowError(
+            f"dataset {wildcards.dataset!r} does not ask for this. Set datasets.{wildcards.dataset}.vector_field"
+            f"{'' if key in FIELD_SETTINGS else '.' + key}."
+        )
+    return field_options(wildcards)[key]
+
+
 def field_settings(wildcards):
     """How the vector fields of a dataset are learned."""
+    asked_of_field(wildcards, "random_state")
     return {key: value for key, value in field_options(wildcards).items() if key in FIELD_SETTINGS}
 
 
 def field_state(wildcards):
     """Seed of all that is drawn of the vector fields of a dataset."""
-    return field_options(wildcards)["random_state"]
+    return asked_of_field(wildcards, "random_state")
 
 
 def places_of_space(wildcards):
@@ -154,22 +165,22 @@ def places_of_space(wildcards):
 
 def regulation_of(wildcards):
     """Genes of which regulation is told."""
-    return field_options(wildcards)["regulation"]
+    return asked_of_field(wildcards, "regulation")
 
 
 def trajectories_of(wildcards):
     """Which cells are followed, and which way."""
-    return field_options(wildcards)["trajectories"]
+    return asked_of_field(wildcards, "trajectories")
 
 
 def paths_of(wildcards):
     """Pairs of clusters between which paths are sought."""
-    return field_options(wildcards)["paths"]
+    return asked_of_field(wildcards, "paths")
 
 
 def changes_of(wildcards):
     """Changes of expression of a perturbation, by genes."""
-    return field_options(wildcards)["perturbations"][wildcards.perturbation]
+    return asked_of_field(wildcards, "perturbations").get(wildcards.perturbation, {})
 
 
 def found_in_field(wildcards):

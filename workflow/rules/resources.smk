@@ -290,7 +290,7 @@ def field_memory(wildcards, input, attempt):
     blocks = field_threads(wildcards, input) * (1e5 * controls + 8 * controls**2)
     features = min(8 * sizes["n_cells"] * controls, 1.1e9) + blocks + 80 * controls**2
     walk = 60 * edges_of_graph(sizes["n_edges"])
-    return megabytes(walk + features + 2000 * sizes["n_cells"], attempt)
+    return megabytes(walk + features + (500 + 60 * config["preprocess"]["n_pcs"]) * sizes["n_cells"], attempt)
 
 
 def field_seconds(wildcards, sizes):
@@ -313,9 +313,10 @@ def field_time(wildcards, input, attempt):
 
 
 def portrait_memory(wildcards, input, attempt):
-    """Components of the cells several times over, the neighbour graph, and kernels of a block of cells."""
-    sizes = sizes_of(input)
-    return megabytes(5000 * sizes["n_cells"] + 100 * sizes["n_edges"] + 5e8, attempt)
+    """Components of the cells several times over, the neighbour graph, kernels and Jacobians of a block of cells."""
+    sizes, n_dims = sizes_of(input), config["preprocess"]["n_pcs"]
+    block = 1e5 * field_controls(wildcards, sizes) + (5e4 + 8 * field_controls(wildcards, sizes)) * n_dims**2
+    return megabytes((1000 + 80 * n_dims) * sizes["n_cells"] + 100 * sizes["n_edges"] + block, attempt)
 
 
 def portrait_time(wildcards, input, attempt):

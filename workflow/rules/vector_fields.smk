@@ -1,11 +1,12 @@
 """The function behind the arrows, for datasets that ask for it: learned, differentiated, mapped, followed, perturbed."""
 
 
-# As `check_options`, and apart from it: what is asked of a field is no reason to put results together again.
+# As `check_options`, with priority before the fits, and apart from it: what is asked of a field is no reason to put results
+# together again.
 rule check_fields:
     input:
-        counts="results/{dataset}/counts.h5ad",
-        sizes="results/{dataset}/ingested.json",
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/sizes.json",
     output:
         touch("results/{dataset}/vector_field_checked.txt"),
     log:
@@ -20,7 +21,7 @@ rule check_fields:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=check_memory,
+        mem_mb=annotations_memory,
         runtime=20,
     script:
         "../scripts/check_fields.py"

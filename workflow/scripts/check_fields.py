@@ -1,5 +1,5 @@
 from veloshard import options, runtime, store
 
 runtime.start(snakemake)
-counts = store.load_annotations(snakemake.input.counts)
-options.check_fields(counts, dataset=snakemake.wildcards.dataset, **snakemake.params.options)
+prepared = store.load_annotations(snakemake.input.prepared)
+options.check_fields(prepared, dataset=snakemake.wildcards.dataset, **snakemake.params.options)

@@ -16,7 +16,7 @@ from veloshard.vectorfield.sparsevfc import VectorField, velocity_at
 
 log = logging.getLogger(__name__)
 
-ALL_CELLS = "all cells"
+ALL_CELLS = "(all cells)"
 KNOCK_OUT = "knock_out"
 
 # cells around a place in the components, whose mean place on the embedding is where it is drawn
@@ -53,10 +53,8 @@ class Dataset(NamedTuple):
 
 def load_dataset(prepared, embedding, *, clusters):
     """`Dataset` of a prepared.h5ad and an embedding.h5; `clusters` is a column of the former, '' for none."""
-    known, (names, codes) = (
-        store.load_prepared(prepared),
-        selection.cluster_codes(store.load_annotations(prepared).obs, clusters),
-    )
+    known = store.load_prepared(prepared)
+    names, codes = selection.cluster_codes(store.load_annotations(prepared).obs, clusters)
     components, loadings, means = store.load_components(prepared)
     return Dataset(
         cells=known.cells,
@@ -283,7 +281,7 @@ def find_paths(dataset, field, pairs):
             held.jacobian,
             *dataset.components[ends],
             first_guess=None if among is None else dataset.components[among],
-            diffusion=held.diffusion,
+            diffusion=held.speed * held.reach,
         )
         name = f"{source} to {target}"
         drawn, nearest = _on_embedding(dataset, path.places)
@@ -308,8 +306,9 @@ def find_paths(dataset, field, pairs):
 def perturb(dataset, field, changes, *, name):
     """Effect of changed expression on the velocities: arrays for the figure, and a table of the genes, strongest first.
 
-    changes : {gene: {mode: value} or 'knock_out'}.  The effect of a knock-out is that transcripts are lost with rate 1.
-    Raises InputError for genes that are not there.
+    changes : {gene: {mode: value} or 'knock_out'}.  The effect of a knock-out is that transcripts are lost with rate 1,
+    whatever the field; its arrows, and those of what comes with it, are therefore of the field that is left, others
+    of the effect alone.  Raises InputError for genes that are not there.
     """
     rows = dict(zip(changes, gene_rows(dataset, changes, f"perturbations.{name}"), strict=True))
     lost = [rows[gene] for gene, change in changes.items() if change == KNOCK_OUT]
@@ -318,8 +317,10 @@ def perturb(dataset, field, changes, *, name):
     effects = perturbation.effect(field, places, perturbation.perturbed(places, dataset.linear, given))
     if lost:
         effects += perturbation.knock_out(field, places, dataset.linear, lost) - velocity_at(field, places)
-    walk = perturbation.walk(places, effects, dataset.distances)
-    arrows = projection.project(walk, dataset.embedding)
+    drawn = effects + velocity_at(field, places) if lost else effects
+    arrows = projection.project(perturbation.walk(places, drawn, dataset.distances), dataset.embedding)
+    # what is left of nothing is rounding, and would be drawn as long as anything else
+    arrows = arrows if drawn.any() else 0 * arrows
     table = _by_gene(dataset, {"effect": effects})
     table = table.sort_values(["cluster", "effect"], key=_largest_first, kind="stable", ignore_index=True)
     told = [f"{gene}: {_told(change)}" for gene, change in changes.items()]

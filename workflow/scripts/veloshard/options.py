@@ -76,31 +76,33 @@ def check_options(
     return warnings
 
 
-def check_fields(
-    counts, *, dataset, clusters=None, cells=None, regulation=(), trajectories=None, paths=(), perturbations=None
-):
-    """Make sure that a dataset has all that is asked of its vector fields; the first four as of `check_options`.
+def check_fields(prepared, *, dataset, clusters=None, regulation=(), trajectories=None, paths=(), perturbations=None):
+    """Make sure that the cells and genes that were kept of a dataset are all that is asked of its vector fields.
 
+    prepared : anndata.AnnData, as `preprocess.prepare` returns it; its layers are not looked at.
+    dataset, clusters : as of `check_options`.
     regulation, trajectories, paths, perturbations : options of the same names.
     Raises InputError for a cluster or a gene that is not there.
     """
-    where, key = f"dataset {dataset!r}: {counts.uns['ingest']['source']}", f"datasets.{dataset}"
-    labels = None
-    if clusters is not None:
-        kept = selection.cells_to_keep(counts.obs, dataset=dataset, **(cells or {}))
-        labels = _checked_clusters(counts.obs, clusters, where=where, key=key)[kept]
+    where, key = f"dataset {dataset!r}", f"datasets.{dataset}"
+    labels = None if clusters is None else selection.as_labels(prepared.obs[clusters])
     for option, named in (
         ("trajectories.clusters", (trajectories or {}).get("clusters", ())),
         ("paths", sum(paths, [])),
     ):
+        if named and labels is None:
+            raise InputError(f"{where}: vector_field.{option} names clusters, and there are none. Set {key}.clusters.")
         for label in named:
             _check_label(labels, label, f"vector_field.{option}", where=where, key=key)
     perturbed = {f"perturbations.{name}": changes for name, changes in (perturbations or {}).items()}
     for option, named in {"regulation": regulation, **perturbed}.items():
-        lost = [gene for gene in named if gene not in counts.var_names]
+        lost = [gene for gene in named if gene not in prepared.var_names]
         if lost:
-            guess = choices(counts.var_names, lost[0])
-            raise InputError(f"{where}: no gene {lost[0]!r} ({guess}). Correct {key}.vector_field.{option}.")
+            raise InputError(
+                f"{where}: no gene {lost[0]!r} among the {prepared.n_vars} that were kept "
+                f"({choices(prepared.var_names, lost[0])}). Correct {key}.vector_field.{option}, or keep it: by "
+                "preprocess.n_top_genes, preprocess.min_shared_counts or genes.exclude."
+            )
 
 
 def _checked_clusters(obs, column, *, where, key):

@@ -1,68 +1,99 @@
 """A field that holds its cells together: off the cells a learned field fades to zero, and nothing would lead back.
 
-Cells that diffuse with strength D and stay where their density p is are held by a drift D grad log p.  With p the sum
-of the field's own kernels, grad log p = 2b (m(x) - x), where m(x) is the mean of the control points, weighted by them.
+Around a place there is a middle of the cells, m(x), their mean weighted by exp(-w |x - x_n|^2).  As far from it as nine
+of ten cells are, and nearer, the field is as it was learned; beyond, a pull towards m(x) grows with the distance.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from veloshard.vectorfield.geometry import PLACES_AT_ONCE, jacobian
 from veloshard.vectorfield.sparsevfc import VectorField, velocity_at
 
+# cells that others are held by, at most; as many others tell how far cells are from the middle of those around
+MOST_ANCHORS = 2000
+
+# share of the cells that feel no pull, and how many times as fast as the field the pull is at twice their distance
+FREE, STRENGTH = 0.9, 4.0
+
 
 class ConfinedField(NamedTuple):
-    """`field` with the drift of a diffusion of strength `diffusion` towards its control points."""
+    """`field` with a pull towards the cells for whatever leaves them.
+
+    anchors : (n_anchors, n_dims), cells, less `middle`, (n_dims,).   width : w.   reach : distance within which nothing
+    pulls.   speed : of the field, its mean over the cells.
+    """
 
     field: VectorField
-    diffusion: float
+    anchors: np.ndarray
+    middle: np.ndarray
+    width: float
+    reach: float
+    speed: float
 
     def velocity(self, places):
         """The confined field at places, (n_places, n_dims)."""
-        pull = 2 * self.field.width * self.diffusion
-        return velocity_at(self.field, places) - pull * _ways(self.field, places)
+        found = velocity_at(self.field, places)
+        for rows in _blocks(len(places)):
+            ways = _means(self.anchors, places[rows] - self.middle, self.width)[1] - (places[rows] - self.middle)
+            found[rows] += self._strength() * self._beyond(ways)[:, None] * ways
+        return found
 
     def jacobian(self, places):
         """Its Jacobians, (n_places, n_dims, n_dims)."""
-        shares, means, controls = _surroundings(self.field, places)
-        second = np.einsum("pm,md,me->pde", shares, controls, controls, optimize=True)
-        covariance = second - means[:, :, None] * means[:, None, :]
-        pull = 2 * self.field.width * self.diffusion
-        return jacobian(self.field, places) + pull * (2 * self.field.width * covariance - np.eye(places.shape[1]))
+        found, identity = jacobian(self.field, places), np.eye(places.shape[1])
+        for rows in _blocks(len(places)):
+            shares, means = _means(self.anchors, places[rows] - self.middle, self.width)
+            # a product at a time: those of all anchors would not fit with many dimensions
+            second = np.stack([(of_place[:, None] * self.anchors).T @ self.anchors for of_place in shares])
+            slopes = 2 * self.width * (second - means[:, :, None] * means[:, None, :]) - identity
+            ways = means - (places[rows] - self.middle)
+            beyond, lengths = self._beyond(ways), np.linalg.norm(ways, axis=1)
+            # how the share beyond the reach changes: reach / |way|^3 way' slopes
+            turns = np.divide(self.reach, lengths**3, out=np.zeros_like(lengths), where=beyond > 0)
+            turned = np.einsum("p,pd,pe->pde", turns, ways, np.einsum("pd,pde->pe", ways, slopes))
+            found[rows] += self._strength() * (beyond[:, None, None] * slopes + turned)
+        return found
+
+    def _strength(self):
+        return STRENGTH * self.speed / self.reach
+
+    def _beyond(self, ways):
+        """Which share of ways to the middle of the cells around is beyond the reach, (n_places,)."""
+        lengths = np.linalg.norm(ways, axis=1)
+        return np.maximum(0, 1 - self.reach / np.maximum(lengths, self.reach))
 
 
 def confined(field, places):
-    """`ConfinedField` that pulls as fast as the field moves, at a usual distance from the middle of the cells around.
+    """`ConfinedField` for cells at places (n_cells, n_dims), at least two of them apart.
 
-    places : (n_cells, n_dims), of the cells: the usual distance is their median, the speed their mean.
+    Every so many-th of the cells, of at most 2000, holds the others; w is such that a usual way between the nearest of
+    them is sqrt(2) widths long, and the reach that of nine in ten of the cells in between.
     """
+    step = max(2, math.ceil(len(places) / MOST_ANCHORS))
+    middle = places.mean(axis=0)
+    anchors, others = places[::step] - middle, places[1::step] - middle
+    nearest = np.median(NearestNeighbors(n_neighbors=1).fit(anchors).kneighbors(others)[0])
+    width = 2 / max(nearest, np.finfo(np.float64).tiny) ** 2
+    distances = [np.linalg.norm(_means(anchors, others[b], width)[1] - others[b], axis=1) for b in _blocks(len(others))]
+    reach = np.quantile(np.concatenate(distances), FREE)
     speed = np.mean(np.linalg.norm(velocity_at(field, places), axis=1))
-    usual = np.median(np.linalg.norm(_ways(field, places), axis=1))
-    return ConfinedField(field, float(speed / (2 * field.width * usual)))
+    return ConfinedField(field, anchors, middle, float(width), float(reach), float(speed))
 
 
-def _ways(field, places):
-    """From the means of the control points around places to these, (n_places, n_dims)."""
-    found, middle = np.empty(places.shape), field.control_points.mean(axis=0)
-    # a share of each control point for each cell would not fit into memory
-    for first in range(0, len(places), PLACES_AT_ONCE):
-        rows = slice(first, first + PLACES_AT_ONCE)
-        found[rows] = places[rows] - middle - _surroundings(field, places[rows])[1]
-    return found
-
-
-def _surroundings(field, places):
-    """Share of each control point at each place, the means of the control points by these, and the control points.
-
-    The latter two from the middle of the control points: products of large coordinates would cost digits.
-    """
-    middle = field.control_points.mean(axis=0)
-    controls = field.control_points - middle
-    exponents = 2 * (places - middle) @ controls.T
-    exponents -= np.einsum("md,md->m", controls, controls)
+def _means(anchors, places, width):
+    """Share of each anchor at each place, (n_places, n_anchors), and the means of the anchors by these."""
+    exponents = 2 * places @ anchors.T
+    exponents -= np.einsum("md,md->m", anchors, anchors)
     # far from all of them one is still the nearest: shares of kernels that are zero to working precision
-    exponents = field.width * (exponents - exponents.max(axis=1, keepdims=True))
+    exponents = width * (exponents - exponents.max(axis=1, keepdims=True))
     shares = np.exp(exponents)
     shares /= shares.sum(axis=1, keepdims=True)
-    return shares, shares @ controls, controls
+    return shares, shares @ anchors
+
+
+def _blocks(n_places):
+    return [slice(first, first + PLACES_AT_ONCE) for first in range(0, n_places, PLACES_AT_ONCE)]

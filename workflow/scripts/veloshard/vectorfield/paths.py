@@ -19,7 +19,7 @@ SLOWEST = 1e-3
 
 # points of a path that is sought first, steps downhill until points are spread again, rounds of that at most, and the
 # share by which the action falls in a round that is not the last
-COARSE, STEPS_OF_ROUND, MOST_ROUNDS, FALLS_BY = 25, 10, 100, 1e-3
+COARSE, STEPS_OF_ROUND, MOST_ROUNDS, FALLS_BY = 20, 10, 50, 3e-3
 
 
 class Course(NamedTuple):
@@ -81,7 +81,7 @@ def follow(velocity, start, *, speed, duration, n_points=100):
     return Course(times, solved.sol(times).T, solved.status == 1)
 
 
-def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=100, diffusion=1.0):
+def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=60, diffusion=1.0):
     """The path that noise of the given strength takes most likely from one place to another, however long that takes.
 
     Minimises the geometric action S = (1 / D) int |f| |dx| - f . dx, which is that of Freidlin and Wentzell at the
