@@ -205,6 +205,23 @@ def test_a_path_depends_neither_on_the_unit_of_time_nor_on_that_of_places(unit):
     assert wide.action == pytest.approx(unit**2 * found.action, rel=1e-3)
 
 
+def test_a_charge_spares_detours_through_what_is_slow():
+    # fast along the first axis, and slower the farther from it, so that ways aside cost less and less
+    def flow(places):
+        return np.column_stack([-1 / (1 + places[:, 1] ** 2), np.zeros(len(places))])
+
+    def slope(places):
+        found = np.zeros((len(places), 2, 2))
+        found[:, 0, 1] = 2 * places[:, 1] / (1 + places[:, 1] ** 2) ** 2
+        return found
+
+    ends = (np.array([0.0, 0.1]), np.array([3.0, 0.1]))
+    aside, near = (least_action_path(flow, slope, *ends, charge=charge) for charge in (0.0, 1.0))
+    assert aside.places[:, 1].max() > 2 * near.places[:, 1].max()
+    # both actions are those without the charge
+    assert aside.action < near.action
+
+
 def test_points_of_a_path_are_evenly_spaced():
     velocity, slope, cells = wavy(2)
     lengths = np.linalg.norm(np.diff(least_action_path(velocity, slope, *cells[4:6]).places, axis=0), axis=1)

@@ -282,6 +282,7 @@ def find_paths(dataset, field, pairs):
             *dataset.components[ends],
             first_guess=None if among is None else dataset.components[among],
             diffusion=held.speed * held.reach,
+            charge=held.speed,
         )
         name = f"{source} to {target}"
         drawn, nearest = _on_embedding(dataset, path.places)

@@ -81,7 +81,7 @@ def follow(velocity, start, *, speed, duration, n_points=100):
     return Course(times, solved.sol(times).T, solved.status == 1)
 
 
-def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=60, diffusion=1.0):
+def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=60, diffusion=1.0, charge=0.0):
     """The path that noise of the given strength takes most likely from one place to another, however long that takes.
 
     Minimises the geometric action S = (1 / D) int |f| |dx| - f . dx, which is that of Freidlin and Wentzell at the
@@ -90,6 +90,8 @@ def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_poi
 
     start, end : (n_dims,).   first_guess : (n_guessed, n_dims) between them, by default a straight line.
     n_points : of the path, both ends included.   diffusion : D > 0, in squared unit of the places over time.
+    charge : a speed that is added in quadrature to |f| in the search, and not in the action that is returned: where the
+        field is slow a detour costs nothing, and with it its length.
     """
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     path = np.vstack([start, *([] if first_guess is None else [first_guess]), end])
@@ -98,10 +100,11 @@ def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_poi
     # whose square is still a number
     slowest = max(slowest, 1e-150)
     for fineness in sorted({min(n_points, COARSE), n_points}):
-        path, action, converged = _relaxed(evenly_spaced(path, fineness), velocity, jacobian, slowest)
+        path, converged = _relaxed(evenly_spaced(path, fineness), velocity, jacobian, max(charge, slowest))
     steps, flow = np.diff(path, axis=0), velocity((path[:-1] + path[1:]) / 2)
     speeds = np.sqrt(np.einsum("sd,sd->s", flow, flow) + slowest**2)
     times = np.concatenate([[0], np.cumsum(np.linalg.norm(steps, axis=1) / speeds)])
+    action, _ = geometric_action(path, velocity, jacobian, slowest)
     return ActionPath(times, path, action / diffusion, converged)
 
 
@@ -123,11 +126,11 @@ def geometric_action(path, velocity, jacobian, slowest):
 
 
 def _relaxed(path, velocity, jacobian, slowest):
-    """A path of less action between the same ends, its points evenly spaced; that action; whether it hardly falls."""
+    """A path of less action between the same ends, its points evenly spaced; and whether that hardly falls."""
     first, last = path[0], path[-1]
     # rules by which a search ends are for numbers without a unit
     length = max(np.sum(np.linalg.norm(np.diff(path, axis=0), axis=1)), np.finfo(np.float64).tiny)
-    usual = length * slowest / SLOWEST
+    usual = max(length * np.linalg.norm(velocity(path), axis=1).mean(), 1e-150)
 
     def with_ends(inner):
         return np.vstack([first, first + length * inner.reshape(-1, len(first)), last])
@@ -148,7 +151,7 @@ def _relaxed(path, velocity, jacobian, slowest):
         converged = after >= (1 - FALLS_BY) * action
         if after < action:
             path, action = moved, after
-    return path, action, converged
+    return path, converged
 
 
 def path_among_cells(distances, source, target):
