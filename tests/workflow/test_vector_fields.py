@@ -116,6 +116,27 @@ def test_regulation_is_of_the_genes_that_were_named(place, asked):
     assert table[(fields.ALL_CELLS, first, second)] == pytest.approx(found["values"][0, 0, 1])
 
 
+def test_fields_have_the_same_bits_on_other_shards_and_threads(place, small_config, run_workflow, asked, tmp_path):
+    config = small_config(
+        datasets=dataset(vector_field=asked), methods={"stochastic": {}}, shards=1, graph={"cells_per_shard": 1000}
+    )
+    names = [
+        "components.h5",
+        "embedding.h5",
+        "cells.csv",
+        "fixed_points.csv",
+        "trajectories.csv",
+        "perturbations/less.csv",
+    ]
+    folder = "results/demo/stochastic/vector_field"
+    process = run_workflow(
+        config, tmp_path, "--set-threads", "learn_field=2", "--", *(f"{folder}/{name}" for name in names)
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    for name in names:
+        assert (tmp_path / folder / name).read_bytes() == (place / name).read_bytes(), name
+
+
 def test_another_perturbation_reruns_itself_only(run, small_config, run_workflow, asked):
     changed = json.loads(json.dumps(asked))
     changed["perturbations"]["less"] = {asked["regulation"][0]: {"fold": 0.25}}
