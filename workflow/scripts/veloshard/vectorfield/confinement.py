@@ -16,8 +16,9 @@ from veloshard.vectorfield.sparsevfc import VectorField, velocity_at
 # cells that others are held by, at most; as many others tell how far cells are from the middle of those around
 MOST_ANCHORS = 2000
 
-# share of the cells that feel no pull, and how many times as fast as the field the pull is at twice their distance
-FREE, STRENGTH = 0.9, 4.0
+# Share of the cells that feel no pull, and how many times as fast as the field the pull is at twice their distance: at
+# four times cells of the simulator came to rest half-way, in dents between the cells.
+FREE, STRENGTH = 0.9, 1.0
 
 
 class ConfinedField(NamedTuple):
