@@ -139,9 +139,9 @@ def field_options(wildcards):
 def asked_of_field(wildcards, key):
     """An option of the vector fields of a dataset; WorkflowError where it has none."""
     if key not in field_options(wildcards):
+        option = "vector_field" if key in FIELD_SETTINGS else f"vector_field.{key}"
         raise WorkflowError(
-            f"dataset {wildcards.dataset!r} does not ask for this. Set datasets.{wildcards.dataset}.vector_field"
-            f"{'' if key in FIELD_SETTINGS else '.' + key}."
+            f"dataset {wildcards.dataset!r} does not ask for this. Set datasets.{wildcards.dataset}.{option}."
         )
     return field_options(wildcards)[key]
 
