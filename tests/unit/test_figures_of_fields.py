@@ -354,16 +354,6 @@ def test_courses_back_in_time_are_drawn_by_the_size_of_their_times():
         np.testing.assert_array_equal(back.get_xydata(), line)
 
 
-def test_a_course_that_leaves_the_embedding_gets_room_but_not_all():
-    places = found_in("trajectories")["places"].copy()
-    within = panels_of(drawn("trajectories"))[0].get_xlim()
-    places[0, -1, 0] = within[1] + 0.05 * (within[1] - within[0])
-    assert panels_of(drawn("trajectories", places=places))[0].get_xlim()[1] > places[0, -1, 0]
-    places[0, -1, 0] = 1e9
-    low, high = panels_of(drawn("trajectories", places=places))[0].get_xlim()
-    assert high - low == pytest.approx((1 + trajectories.ROOM) * (within[1] - within[0]))
-
-
 @pytest.mark.parametrize(("step", "angle"), [((1, 0), -90), ((0, 1), 0), ((-1, 0), 90), ((0, 0), -90)])
 def test_triangles_point_where_a_course_goes(step, angle):
     # a triangle of matplotlib points up before it is turned

@@ -320,8 +320,20 @@ def portrait_memory(wildcards, input, attempt):
 
 
 def portrait_time(wildcards, input, attempt):
-    """Derivatives at each cell; some thousand steps of paths."""
-    return minutes(120 + 5e-3 * sizes_of(input)["n_cells"], attempt)
+    """Derivatives at each cell."""
+    return minutes(60 + 5e-3 * sizes_of(input)["n_cells"], attempt)
+
+
+def courses_time(wildcards, input, attempt):
+    """Some hundred evaluations of the field and a search among all cells for each cell that is followed."""
+    asked = trajectories_of(wildcards)
+    n_courses = len(asked["clusters"]) * asked["n_cells"]
+    return minutes(60 + n_courses * (0.1 + 2e-5 * sizes_of(input)["n_cells"]), attempt)
+
+
+def paths_time(wildcards, input, attempt):
+    """A thousand evaluations of the field and its derivative for each path, some 10 ms each."""
+    return minutes(60 + 30 * len(paths_of(wildcards)) + 5e-3 * sizes_of(input)["n_cells"], attempt)
 
 
 def seeks_states(wildcards):

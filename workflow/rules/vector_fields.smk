@@ -157,7 +157,7 @@ rule follow_cells:
     threads: 1
     resources:
         mem_mb=portrait_memory,
-        runtime=portrait_time,
+        runtime=courses_time,
     script:
         "../scripts/follow_cells.py"
 
@@ -185,7 +185,7 @@ rule find_paths:
     threads: 1
     resources:
         mem_mb=portrait_memory,
-        runtime=portrait_time,
+        runtime=paths_time,
     script:
         "../scripts/find_paths.py"
 

@@ -317,7 +317,7 @@ def perturb(dataset, field, changes, *, name):
     places = dataset.components
     effects = perturbation.effect(field, places, perturbation.perturbed(places, dataset.linear, given))
     if lost:
-        effects += perturbation.knock_out(field, places, dataset.linear, lost) - velocity_at(field, places)
+        effects += perturbation.loss(places, dataset.linear, lost)
     drawn = effects + velocity_at(field, places) if lost else effects
     arrows = projection.project(perturbation.walk(places, drawn, dataset.distances), dataset.embedding)
     # what is left of nothing is rounding, and would be drawn as long as anything else

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from veloshard.vectorfield.geometry import PLACES_AT_ONCE, jacobian
-from veloshard.vectorfield.sparsevfc import VectorField, velocity_at
+from veloshard.vectorfield.sparsevfc import VectorField, blocks_of, velocity_at
 
 # cells that others are held by, at most; as many others tell how far cells are from the middle of those around
 MOST_ANCHORS = 2000
@@ -38,7 +38,7 @@ class ConfinedField(NamedTuple):
     def velocity(self, places):
         """The confined field at places, (n_places, n_dims)."""
         found = velocity_at(self.field, places)
-        for rows in _blocks(len(places)):
+        for rows in blocks_of(len(places), PLACES_AT_ONCE):
             ways = _means(self.anchors, places[rows] - self.middle, self.width)[1] - (places[rows] - self.middle)
             found[rows] += self._strength() * self._beyond(ways)[:, None] * ways
         return found
@@ -46,7 +46,7 @@ class ConfinedField(NamedTuple):
     def jacobian(self, places):
         """Its Jacobians, (n_places, n_dims, n_dims)."""
         found, identity = jacobian(self.field, places), np.eye(places.shape[1])
-        for rows in _blocks(len(places)):
+        for rows in blocks_of(len(places), PLACES_AT_ONCE):
             shares, means = _means(self.anchors, places[rows] - self.middle, self.width)
             # a product at a time: those of all anchors would not fit with many dimensions
             second = np.stack([(of_place[:, None] * self.anchors).T @ self.anchors for of_place in shares])
@@ -79,7 +79,10 @@ def confined(field, places):
     anchors, others = places[::step] - middle, places[1::step] - middle
     nearest = np.median(NearestNeighbors(n_neighbors=1).fit(anchors).kneighbors(others)[0])
     width = 2 / max(nearest, np.finfo(np.float64).tiny) ** 2
-    distances = [np.linalg.norm(_means(anchors, others[b], width)[1] - others[b], axis=1) for b in _blocks(len(others))]
+    distances = [
+        np.linalg.norm(_means(anchors, others[b], width)[1] - others[b], axis=1)
+        for b in blocks_of(len(others), PLACES_AT_ONCE)
+    ]
     reach = np.quantile(np.concatenate(distances), FREE)
     speed = np.mean(np.linalg.norm(velocity_at(field, places), axis=1))
     return ConfinedField(field, anchors, middle, float(width), float(reach), float(speed))
@@ -94,7 +97,3 @@ def _means(anchors, places, width):
     shares = np.exp(exponents)
     shares /= shares.sum(axis=1, keepdims=True)
     return shares, shares @ anchors
-
-
-def _blocks(n_places):
-    return [slice(first, first + PLACES_AT_ONCE) for first in range(0, n_places, PLACES_AT_ONCE)]

@@ -7,7 +7,7 @@ so that memory does not grow with their number beyond that of what is returned.
 
 import numpy as np
 
-from veloshard.vectorfield.sparsevfc import kernel, velocity_at
+from veloshard.vectorfield.sparsevfc import blocks_of, kernel, velocity_at
 
 # kernels and Jacobians of so many places are in memory at once: some 50 MB with 2000 control points
 PLACES_AT_ONCE = 2048
@@ -28,7 +28,7 @@ def jacobians(field, places):
     field, places = _centred(field, places)
     n_controls, n_dims = field.control_points.shape
     products = (field.coefficients[:, :, None] * field.control_points[:, None, :]).reshape(n_controls, -1)
-    for rows in _blocks(len(places)):
+    for rows in blocks_of(len(places), PLACES_AT_ONCE):
         weights = kernel(places[rows], field.control_points, field.width)
         found = (weights @ products).reshape(-1, n_dims, n_dims)
         found -= (weights @ field.coefficients)[:, :, None] * places[rows][:, None, :]
@@ -40,7 +40,7 @@ def directional_derivative(field, places, directions):
     """J w, how the field changes along vectors w, without a Jacobian; all three (n_places, n_dims)."""
     field, places = _centred(field, places)
     found = np.empty(places.shape)
-    for rows in _blocks(len(found)):
+    for rows in blocks_of(len(found), PLACES_AT_ONCE):
         along = np.einsum("pd,pd->p", places[rows], directions[rows])[:, None]
         along = along - directions[rows] @ field.control_points.T
         weights = kernel(places[rows], field.control_points, field.width) * along
@@ -53,7 +53,7 @@ def divergence(field, places):
     field, places = _centred(field, places)
     found = np.empty(len(places))
     inner = np.einsum("md,md->m", field.coefficients, field.control_points)
-    for rows in _blocks(len(found)):
+    for rows in blocks_of(len(found), PLACES_AT_ONCE):
         weights = kernel(places[rows], field.control_points, field.width)
         outer = np.einsum("pd,pd->p", weights @ field.coefficients, places[rows])
         found[rows] = 2 * field.width * (weights @ inner - outer)
@@ -132,7 +132,7 @@ def laplacian(field, places):
     """sum_e d^2 f_d / dx_e^2, float64 (n_places, n_dims)."""
     found = np.empty(np.shape(places))
     n_dims = found.shape[1]
-    for rows in _blocks(len(found)):
+    for rows in blocks_of(len(found), PLACES_AT_ONCE):
         # b |r|^2 is what the kernel is the exponential of
         weights = kernel(places[rows], field.control_points, field.width)
         squares = -np.log(np.maximum(weights, np.finfo(np.float64).tiny))
@@ -167,7 +167,3 @@ def _centred(field, places):
     """Both from the middle of the control points: products of large coordinates would cost digits."""
     middle = field.control_points.mean(axis=0)
     return field._replace(control_points=field.control_points - middle), np.asarray(places) - middle
-
-
-def _blocks(n_places):
-    return [slice(first, min(first + PLACES_AT_ONCE, n_places)) for first in range(0, n_places, PLACES_AT_ONCE)]

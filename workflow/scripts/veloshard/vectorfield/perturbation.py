@@ -11,7 +11,6 @@ import numpy as np
 from scipy import sparse
 
 from veloshard.vectorfield.geometry import directional_derivative
-from veloshard.vectorfield.sparsevfc import velocity_at
 
 # how an expression may be given
 MODES = ("absolute", "change", "fold")
@@ -61,25 +60,21 @@ def perturbed(places, components, changes):
     return moved
 
 
-def effect(field, places, moved, *, linear=True):
-    """By how much the field differs for moved cells, (n_cells, n_dims), in the unit of the arrows.
+def effect(field, places, moved):
+    """By how much the field differs for moved cells, J dy, (n_cells, n_dims), in the unit of the arrows.
 
-    linear : J dy, which means something for changes of any size and is what Dynamo calls the effect; else
-    f(y + dy) - f(y), which says what the field says there, and where no cell ever was that is nothing.
+    Not f(y + dy) - f(y), which is what the field says there: where no cell ever was that is nothing.
     """
-    if linear:
-        return directional_derivative(field, places, moved - places)
-    return velocity_at(field, moved) - velocity_at(field, places)
+    return directional_derivative(field, places, moved - places)
 
 
-def knock_out(field, places, components, genes):
-    """The field of cells that lose some genes' transcripts with rate 1 and make no others: (n_cells, n_dims).
+def loss(places, components, genes):
+    """What a knock-out adds to any field: transcripts of its genes are lost with rate 1, (n_cells, n_dims).
 
-    f(y) - sum_g |x_g| q_g over the knocked out genes.
+    - sum_g |x_g| q_g over the genes, int, rows of theirs.
     """
     loadings = components.loadings[genes]
-    expression = np.abs(places @ loadings.T + components.means[genes])
-    return velocity_at(field, places) - expression @ loadings
+    return -np.abs(places @ loadings.T + components.means[genes]) @ loadings
 
 
 def walk(places, vectors, distances, *, diffusion=DIFFUSION):

@@ -9,6 +9,8 @@ import numpy as np
 from scipy import linalg, special
 from sklearn.neighbors import NearestNeighbors
 
+from veloshard.errors import InputError
+
 log = logging.getLogger(__name__)
 
 # Rows that are multiplied together: sums over the cells are made of sums over blocks, in the order of the blocks, so
@@ -97,14 +99,17 @@ def learn(
     max_iterations, tolerance : it ends after so many, or where the energy changes relatively by no more.
     n_threads : how many threads multiply; the result never depends on it.
 
-    Returns `Learned`.  Raises ValueError where no cell has an arrow.
+    Returns `Learned`.  Raises InputError where no cell has an arrow.
     """
     places, arrows = (np.asarray(x, dtype=np.float64) for x in (places, arrows))
     cells = np.flatnonzero(np.isfinite(places).all(axis=1) & np.isfinite(arrows).all(axis=1))
     places, arrows, n_cells = places[cells], arrows[cells], len(places)
     lengths = np.linalg.norm(arrows, axis=1)
     if not lengths.any():
-        raise ValueError("no cell has an arrow: there is no field to learn")
+        raise InputError(
+            "no cell has a velocity, so no vector field can be learned. Check the verdict on this method; remove the method "
+            "or the option vector_field."
+        )
     # the volume of outliers and the least variances are for arrows of length 1: in another unit all cells are outliers,
     # or none
     unit = math.sqrt(np.mean(lengths**2))
@@ -212,7 +217,7 @@ def velocity_at(field, places, *, n_threads=1):
     """The field at places, (n_places, n_dims) or (n_dims,): float64 of the same shape, in the unit of the arrows."""
     places = np.asarray(places, dtype=np.float64)
     at = np.atleast_2d(places)
-    found, blocks = np.empty_like(at), _blocks(len(at))
+    found, blocks = np.empty_like(at), blocks_of(len(at), ROWS_AT_ONCE)
 
     def of_block(rows):
         return kernel(at[rows], field.control_points, field.width) @ field.coefficients
@@ -239,14 +244,14 @@ def kernel(places, control_points, width):
 def kernel_width(control_points):
     """b = 1 / h^2, with h = sqrt(2) / 1.5 of the mean distance to a fifth of the other control points, the nearest.
 
-    Raises ValueError where those are all at a distance of zero.
+    Raises InputError where those are all at a distance of zero.
     """
     n_nearest = min(max(2, int(0.2 * len(control_points))) - 1, len(control_points) - 1)
     # from their middle: in many dimensions distances are found by products, which cost digits of large coordinates
     centred = control_points - control_points.mean(axis=0)
     distances = NearestNeighbors(n_neighbors=n_nearest).fit(centred).kneighbors()[0] if n_nearest else np.zeros(1)
     if not distances.any():
-        raise ValueError(
+        raise InputError(
             f"{len(control_points)} control points have no distances to tell the width of a kernel by: it takes cells "
             "with arrows in two places at least"
         )
@@ -289,7 +294,7 @@ def _features(places, control_points, width, whitened, n_threads):
 
     if len(places) * whitened.shape[1] > KEPT_FEATURES:
         return made
-    kept, blocks = np.empty((len(places), whitened.shape[1])), _blocks(len(places))
+    kept, blocks = np.empty((len(places), whitened.shape[1])), blocks_of(len(places), ROWS_AT_ONCE)
     for rows, found in zip(blocks, _in_order(made, blocks, n_threads), strict=True):
         kept[rows] = found
     return kept.__getitem__
@@ -308,7 +313,7 @@ def _changes(features, by, arrows, n_threads):
         return linalg.blas.dsyrk(sign, weighted.T, lower=0), sign * (weighted.T @ (weights * arrows[rows]))
 
     for chosen in (np.flatnonzero(by > 0), np.flatnonzero(by < 0)):
-        blocks = [chosen[block] for block in _blocks(len(chosen))]
+        blocks = [chosen[block] for block in blocks_of(len(chosen), ROWS_AT_ONCE)]
         yield from _in_order(of_block, blocks, n_threads)
 
 
@@ -327,5 +332,6 @@ def _squares(vectors):
     return np.einsum("cd,cd->c", vectors, vectors)
 
 
-def _blocks(n_rows):
-    return [slice(first, min(first + ROWS_AT_ONCE, n_rows)) for first in range(0, n_rows, ROWS_AT_ONCE)]
+def blocks_of(n_rows, at_once):
+    """Slices of successive rows, of `at_once` each but for the last."""
+    return [slice(first, min(first + at_once, n_rows)) for first in range(0, n_rows, at_once)]

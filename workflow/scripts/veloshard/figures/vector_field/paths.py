@@ -6,7 +6,7 @@ from matplotlib.patheffects import Normal, withStroke
 
 from veloshard.figures.embedding import ARROWS, draw_clusters, embedding_panels, positions_of
 from veloshard.figures.style import add_legend, cluster_entries, clusters_of, set_title, styled, words_instead
-from veloshard.figures.vector_field.trajectories import heading, make_room
+from veloshard.figures.vector_field.trajectories import heading
 from veloshard.vectorfield.paths import evenly_spaced
 
 TITLE = "Paths of least action"
@@ -35,7 +35,6 @@ def draw(result, found, *, style):
     clusters = clusters_of(result, style)
     figure, (axes,) = embedding_panels(result, style)
     draw_clusters(axes, positions_of(result), clusters, style=style, alpha=FAINT)
-    make_room(axes, found["places"])
     sure = found["converged"] & np.isfinite(found["action"])
     looks = [
         {"color": COLOURS[k % len(COLOURS)], "linewidth": LINE_WIDTH, "linestyle": "-" if sure[k] else DASHES}

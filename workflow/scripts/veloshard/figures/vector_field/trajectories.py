@@ -18,8 +18,6 @@ SHARES = {
     "the longest time": 1.0,
 }
 
-# courses may leave the embedding by this share of its width and height, and are cut beyond
-ROOM = 0.15
 # of a panel that stands alone
 PANEL_SHARE = 0.8
 FAINT = 0.22
@@ -54,7 +52,6 @@ def draw(result, found, *, style):
     figure, (whole, *steps) = embedding_panels(result, style, n_panels=1 + len(SHARES))
     for axes in (whole, *steps):
         draw_clusters(axes, positions_of(result), clusters, style=style, alpha=FAINT)
-        make_room(axes, found["places"])
     whole.set_title("whole courses")
     for course, colour, rests in zip(found["places"], colours, found["ends_at_rest"], strict=True):
         whole.plot(*course.T, color=colour, **LINE)
@@ -82,18 +79,6 @@ def walked_by(course, times, now):
     """
     place = [np.interp(now, times, column) for column in course.T]
     return np.vstack([course[times <= now], place])
-
-
-def make_room(axes, courses):
-    """Widen the limits of a panel to what courses, (n, n_points, 2), take, no more than `ROOM` to a side."""
-    known = courses[np.isfinite(courses).all(axis=-1)]
-    if not len(known):
-        return
-    limits = np.array([axes.get_xlim(), axes.get_ylim()])
-    room = ROOM * np.ptp(limits, axis=1)
-    low = np.clip(known.min(axis=0) - 0.02 * room, limits[:, 0] - room, limits[:, 0])
-    high = np.clip(known.max(axis=0) + 0.02 * room, limits[:, 1], limits[:, 1] + room)
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
 def heading(course):
