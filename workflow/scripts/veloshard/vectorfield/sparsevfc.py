@@ -107,8 +107,8 @@ def learn(
     lengths = np.linalg.norm(arrows, axis=1)
     if not lengths.any():
         raise InputError(
-            "no cell has a velocity, so no vector field can be learned. Check the verdict on this method; remove the method "
-            "or the option vector_field."
+            "no cell has a velocity, so no vector field can be learned. Check the verdict on this method; remove the "
+            "method or the option vector_field."
         )
     # the volume of outliers and the least variances are for arrows of length 1: in another unit all cells are outliers,
     # or none
