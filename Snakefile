@@ -28,7 +28,7 @@ include: "workflow/rules/fit.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/graph.smk"
-include: "workflow/rules/analyse.smk"
+include: "workflow/rules/analysis.smk"
 include: "workflow/rules/vector_fields.smk"
 include: "workflow/rules/trust.smk"
 include: "workflow/rules/fates.smk"
@@ -45,4 +45,4 @@ rule all:
     default_target: True
     input:
         wanted_results(),
-        ["results/trusted.txt"] if "fail_below" in config["trust"] else [],
+        ["results/verdicts_accepted.txt"] if "fail_below" in config["trust"] else [],

@@ -1,7 +1,10 @@
-"""Time and memory to read counts: `.venv/bin/python benchmarks/ingest.py`.
+"""Measure time and memory to read counts.
 
-100,000 cells x 30,000 genes are simulated with counts in 5 % of the places, written once in each format, and read by a
-process of its own.  Printed are the size of what was read, and the peak memory of the process.
+    .venv/bin/python benchmarks/ingest.py
+
+The script simulates 100,000 cells x 30,000 genes, with spliced counts in 5 % and unspliced counts in 1 % of the
+entries, writes them in each format, and reads each file in its own process. It prints the size of the counts in memory,
+and the peak memory of the process.
 """
 
 import argparse
@@ -17,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 JOB = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[1])
-from veloshard import ingest
+from veloshard.preprocessing.ingest import ingest_counts
 start = time.perf_counter()
-counts = ingest.ingest(sys.argv[2], dataset="d", sha256="known")
+counts = ingest_counts(sys.argv[2], dataset="d", sha256="known")
 seconds = time.perf_counter() - start
 size = sum(part.nbytes for values in counts.layers.values() for part in (values.data, values.indices, values.indptr))
 print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, seconds)
@@ -27,17 +30,17 @@ print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, seconds)
 
 
 def blocks(n_cells, n_genes, density, seed, step=2000):
-    """Rows of counts, a block of cells at a time: numbers of entries by cell, genes and values."""
+    """Generate random counts in blocks of cells: number of entries of each cell, genes of the entries, and values."""
     rng = np.random.default_rng(seed)
     for first in range(0, n_cells, step):
         cells = min(step, n_cells - first)
-        places = rng.random((cells, n_genes), dtype=np.float32) < density
-        genes = places.nonzero()[1].astype(np.int32)
-        yield places.sum(axis=1), genes, rng.geometric(0.5, len(genes)).astype(np.uint16)
+        is_entry = rng.random((cells, n_genes), dtype=np.float32) < density
+        genes = is_entry.nonzero()[1].astype(np.int32)
+        yield is_entry.sum(axis=1), genes, rng.geometric(0.5, len(genes)).astype(np.uint16)
 
 
 def write_h5ad(path, n_cells, n_genes, densities):
-    """An .h5ad file as AnnData writes it, with data in single and indices in 64 bits: the largest form."""
+    """Write counts as AnnData does, with values in single precision and 64-bit indices, the largest form."""
     with h5py.File(path, "w") as file:
         for table, n in (("obs", n_cells), ("var", n_genes)):
             group = file.create_group(table)
@@ -55,15 +58,15 @@ def write_h5ad(path, n_cells, n_genes, densities):
             sizes = []
             for counts, genes, values in blocks(n_cells, n_genes, density, seed):
                 start = data.shape[0]
-                for stored, part in ((data, values), (indices, genes)):
-                    stored.resize((start + len(part),))
-                    stored[start:] = part
+                for dataset, block in ((data, values), (indices, genes)):
+                    dataset.resize((start + len(block),))
+                    dataset[start:] = block
                 sizes.append(counts)
             group["indptr"] = np.append(0, np.cumsum(np.concatenate(sizes)))
 
 
 def write_starsolo(path, n_cells, n_genes, densities):
-    """A folder of STARsolo's matrices, cell by cell."""
+    """Write counts as STARsolo does, ordered by cell."""
     path.mkdir()
     (path / "barcodes.tsv").write_text("".join(f"cell{k}\n" for k in range(n_cells)))
     (path / "features.tsv").write_text("".join(f"gene{k}\tgene{k}\n" for k in range(n_genes)))
@@ -78,23 +81,26 @@ def write_starsolo(path, n_cells, n_genes, densities):
                 first += len(counts)
 
 
+WRITERS = {"h5ad": write_h5ad, "starsolo": write_starsolo}
+
+
 def main():
-    """Write, read and print."""
+    """Write and read counts in each format, and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--genes", type=int, default=30_000)
-    parser.add_argument("--formats", nargs="+", default=["h5ad", "starsolo"])
+    parser.add_argument("--formats", nargs="+", choices=WRITERS, default=list(WRITERS))
     options = parser.parse_args()
     densities = {"spliced": 0.05, "unspliced": 0.01}
-    for format in options.formats:
+    for file_format in options.formats:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / ("counts.h5ad" if format == "h5ad" else "starsolo")
-            {"h5ad": write_h5ad, "starsolo": write_starsolo}[format](path, options.cells, options.genes, densities)
+            path = Path(folder) / ("counts.h5ad" if file_format == "h5ad" else "starsolo")
+            WRITERS[file_format](path, options.cells, options.genes, densities)
             command = [sys.executable, "-c", JOB, ROOT / "workflow/scripts", path]
-            answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        size, peak, seconds = map(float, answer.split())
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        size, peak, seconds = map(float, output.split())
         print(
-            f"{format}: {size / 1e6:.0f} MB of counts in {seconds:.0f} s, peak of the process {peak / 1e6:.0f} MB, "
+            f"{file_format}: {size / 1e6:.0f} MB of counts in {seconds:.0f} s, peak memory {peak / 1e6:.0f} MB, "
             f"{peak / size:.2f} times the size"
         )
 

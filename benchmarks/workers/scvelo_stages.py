@@ -1,4 +1,7 @@
-"""scVelo's stages, timed on request: `python scvelo_stages.py folder scvelo|scvelo_rs`; see speed.py."""
+"""Run and time stages of scVelo or scvelo-rs on request: `python scvelo_stages.py folder scvelo|scvelo_rs`.
+
+The protocol is that of speed.py: names of stages on the standard input, seconds on the standard output.
+"""
 
 import importlib
 import sys
@@ -13,7 +16,7 @@ import scvelo
 
 
 def main():
-    """Read stages from the standard input; answer with the seconds that each took."""
+    """Read names of stages from the standard input, and print the seconds that each takes."""
     warnings.filterwarnings("ignore")
     scvelo.settings.verbosity = 0
     folder, name = Path(sys.argv[1]), sys.argv[2]
@@ -26,13 +29,13 @@ def main():
         program.tl.recover_dynamics(some_genes, var_names="all", **jobs)
         some_genes.write_h5ad(folder / f"{name}.h5ad")
 
-    def build_graph():
+    def compute_velocity_graph():
         program.tl.velocity_graph(adata, **jobs)
 
-    def project():
+    def compute_velocity_embedding():
         program.tl.velocity_embedding(adata, basis="umap", autoscale=False)
 
-    stages = {"fit": fit, "graph": build_graph, "projection": project}
+    stages = {"fit": fit, "graph": compute_velocity_graph, "embedding": compute_velocity_embedding}
     for stage in map(str.strip, sys.stdin):
         start = time.perf_counter()
         stages[stage]()
@@ -44,7 +47,7 @@ def main():
             file.attrs["shape"] = graph.shape
             for part in ("data", "indices", "indptr"):
                 file[part] = getattr(graph, part)
-            file["arrows"] = adata.obsm["velocity_umap"]
+            file["velocity_embedding"] = adata.obsm["velocity_umap"]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Velocities by scVelo, in its own environment: `python scvelo_velocities.py prepared.h5ad velocities.h5`.
+"""Compute velocities with scVelo, in its environment: `python scvelo_velocities.py prepared.h5ad velocities.h5`.
 
-Every gene is fitted, on the moments in the file.  Written are float arrays (n_cells, n_genes), NaN where scVelo has
-none: one a form of the velocity, and `fit_t`.
+scVelo fits every gene, on the moments in the file. The output has one array (n_cells, n_genes) per form of the
+velocity, and `fit_t`; NaN where scVelo has no value.
 """
 
 import sys
@@ -21,7 +21,7 @@ FORMS = {
 
 
 def main():
-    """Fit, and write the velocities of each form."""
+    """Fit all genes, and write the velocities of each form."""
     warnings.filterwarnings("ignore")
     source, target = sys.argv[1:]
     adata = anndata.read_h5ad(source)

@@ -1,4 +1,4 @@
-"""Runs through the profile `slurm`, on a Slurm of two nodes that lives as long as the tests."""
+"""Fixtures that run the workflow with the profile `slurm`, on a temporary Slurm cluster of two nodes."""
 
 import subprocess
 import sys
@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from slurm import Slurm, missing
+from support.slurm import Slurm, reason_unavailable
 
 ROOT = Path(__file__).parents[2]
-# how soon and how often the controller looks: short here, because jobs are
-IMPATIENT = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
+# short intervals between status checks, because jobs are short
+STATUS_CHECK_OPTIONS = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
-    """`Slurm` with two idle nodes."""
-    reason = missing()
+    """Yield a running cluster with two idle nodes; skip the test if Slurm cannot run on this machine."""
+    reason = reason_unavailable()
     if reason:
-        pytest.skip(f"no Slurm to be had here: {reason}")
+        pytest.skip(f"Slurm cannot run here: {reason}")
     cluster = Slurm(tmp_path_factory.mktemp("slurm"))
     try:
         cluster.start()
@@ -30,7 +29,7 @@ def slurm(tmp_path_factory):
 
 
 class Controller:
-    """A Snakemake that submits to the cluster, with its output in a file."""
+    """A Snakemake process that submits jobs to the cluster, with its output in a file."""
 
     def __init__(self, slurm, config, folder, *arguments):
         self.slurm, self.folder, self.log = slurm, folder, folder / f"controller-{time.monotonic_ns()}.log"
@@ -44,56 +43,65 @@ class Controller:
             "--profile",
             ROOT / "slurm",
             "--snakefile",
-            ROOT / "Snakefile",
+            ROOT / "workflow/Snakefile",
         ]
-        self.command += ["--directory", folder, "--configfile", configfile, "--nocolor", *IMPATIENT, *arguments]
+        self.command += [
+            "--directory",
+            folder,
+            "--configfile",
+            configfile,
+            "--nocolor",
+            *STATUS_CHECK_OPTIONS,
+            *arguments,
+        ]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=folder, env=slurm.environment, stdout=log, stderr=subprocess.STDOUT
             )
 
     @property
-    def said(self):
+    def output(self):
+        """Return what Snakemake has printed."""
         return self.log.read_text()
 
     def finish(self, seconds=400):
-        """Exit code, once it has ended."""
+        """Wait until Snakemake has ended, and return its exit code."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            # SIGINT cancels its jobs, SIGTERM would wait for them
+            # SIGINT cancels the jobs; after SIGTERM, Snakemake would wait for them
             self.process.send_signal(2)
             self.process.wait(60)
             raise
 
-    def wait(self, done, seconds=120):
-        """First true answer of `done`, while the controller runs."""
+    def wait(self, condition, seconds=120):
+        """Wait until the value of a function is true, while Snakemake runs, and return the value."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            answer = done()
-            if answer:
-                return answer
-            assert self.process.poll() is None, self.said
+            value = condition()
+            if value:
+                return value
+            assert self.process.poll() is None, self.output
             time.sleep(0.1)
-        raise AssertionError(f"waited {seconds} s; {self.said}")
+        raise AssertionError(f"waited {seconds} s; {self.output}")
 
     def running(self, rule):
-        """Slurm's ids of the running jobs of a rule, with their nodes."""
+        """Return Slurm's job ids and the nodes of the running jobs of a rule."""
         lines = self.slurm.jobs("RUNNING", "%i %N %k")
         return [tuple(line.split()[:2]) for line in lines if rule in line]
 
 
 @pytest.fixture
 def submit(slurm):
-    """Function that starts a `Controller`; those that still run when a test is over are ended."""
-    started = []
+    """Yield a function that starts a `Controller`; end those that still run after the test."""
+    controllers = []
 
     def start(config, folder, *arguments):
-        started.append(Controller(slurm, config, folder, *arguments))
-        return started[-1]
+        controllers.append(Controller(slurm, config, folder, *arguments))
+        return controllers[-1]
 
     yield start
-    for controller in started:
+    for controller in controllers:
         if controller.process.poll() is None:
             controller.process.send_signal(2)
             controller.process.wait(60)

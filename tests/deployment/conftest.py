@@ -1,4 +1,4 @@
-"""Runs of the small workflow by which those in images and environments are judged, and the programs that make them."""
+"""Fixture that puts stand-ins for conda and apptainer on the path."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ STANDINS = Path(__file__).parent / "standins"
 
 @pytest.fixture
 def with_standin(tmp_path):
-    """Function that gives the environment in which a program is its stand-in."""
+    """Return a function that gives environment variables with which a program is replaced by its stand-in."""
 
     def environment(name):
         folder = tmp_path / "prefix/bin"

@@ -1,4 +1,4 @@
-"""Each lock installs into an empty environment and all that it holds imports; and so does Snakemake's way to conda."""
+"""Locks install into empty environments whose packages can be imported, and Snakemake creates environments by conda."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.deployment
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
-# imports every package that is installed, by the names that its files say
+# imports all modules of the packages that are named as arguments
 IMPORT_ALL = """
 import importlib, importlib.metadata as metadata, sys
 names = {name for name, packages in metadata.packages_distributions().items() if set(packages) & set(sys.argv[1:])}
@@ -22,7 +22,7 @@ print(len(names))
 
 
 def pins(environment):
-    """The Python of an environment, and the packages that its yaml pins, as name and version."""
+    """Return the Python version of an environment, and the versions of the packages that its yaml pins."""
     dependencies = yaml.safe_load(environment.read_text())["dependencies"]
     python = next(part.split("=")[1] for part in dependencies if isinstance(part, str) and part.startswith("python="))
     packages = next(part["pip"] for part in dependencies if isinstance(part, dict))
@@ -30,28 +30,28 @@ def pins(environment):
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
-def test_a_lock_installs_into_an_empty_environment_and_imports(environment, tmp_path):
+def test_packages_of_a_lock_can_be_installed_and_imported(environment, tmp_path):
     version, packages = pins(environment)
-    made = subprocess.run(
+    installation = subprocess.run(
         [ROOT / "envs/install.sh", environment.stem, tmp_path / "env"], capture_output=True, text=True
     )
-    if f"needs Python {version}, and there is none" in made.stderr:
-        pytest.skip(f"no Python {version} here")
-    assert made.returncode == 0, made.stderr
+    if f"needs Python {version}, and there is none" in installation.stderr:
+        pytest.skip(f"Python {version} is not installed")
+    assert installation.returncode == 0, installation.stderr
     python = tmp_path / "env/bin/python"
     process = subprocess.run([python, "-W", "ignore", "-c", IMPORT_ALL, *packages], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert int(process.stdout.split()[-1]) >= len(packages) - 1
 
 
-def test_snakemake_makes_the_environment_of_the_rules_by_a_stand_in_for_conda(
+def test_snakemake_creates_the_environment_of_the_rules_by_a_stand_in_for_conda(
     with_standin, small_config, small_run, tmp_path
 ):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config()))
     fit = "results/demo/dynamical/fit.h5"
     process = subprocess.run(
         [
-            sys.executable, "-m", "snakemake", fit, "--sdm", "conda", "--snakefile", ROOT / "Snakefile",
+            sys.executable, "-m", "snakemake", fit, "--sdm", "conda", "--snakefile", ROOT / "workflow/Snakefile",
             "--directory", tmp_path, "--configfile", "config.yaml", "--cores", "2",
         ],
         cwd=tmp_path, env=with_standin("conda"), capture_output=True, text=True,

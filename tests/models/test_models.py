@@ -1,4 +1,4 @@
-"""Each model, end to end on a small simulation: through Snakemake in both kinds of environments, and by itself."""
+"""Each model, end to end on a small simulation: by Snakemake in both kinds of environments, and without Snakemake."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from described import DESCRIPTIONS, ROOT, is_installed
+from support.models import DESCRIPTIONS, ROOT, is_installed
 
 pytestmark = pytest.mark.methods
 
@@ -24,20 +24,21 @@ def installed():
 
 @pytest.fixture(scope="session")
 def results(installed, small_config, run_workflow, tmp_path_factory):
-    """Results of all installed models, in the environments that make installed."""
+    """Return the folder with results of all installed models, in the environments that `make` installed."""
     folder = tmp_path_factory.mktemp("models")
     run_workflow(config_of(installed, small_config), folder, "--keep-going")
     return folder / "results/demo"
 
 
 def config_of(names, small_config):
+    """Return a config with the dynamical method and some models."""
     return small_config(
         methods={"dynamical": {}} | {name: DESCRIPTIONS[name].get("smoke", {}) for name in names},
         figures={"draw": ["stream", "phase_portraits"], "panel_size": 2, "dpi": 50},
     )
 
 
-def test_a_model_gives_a_whole_result(results, model):
+def test_result_of_a_model_is_complete(results, model):
     log = results.parents[1] / f"logs/demo/{model}/run_model.log"
     assert (results / model / "trust.json").exists(), log.read_text()
     result = anndata.read_h5ad(results / model / "velocity.h5ad")
@@ -51,7 +52,7 @@ def test_a_model_gives_a_whole_result(results, model):
     assert (results / model / "figures/stream.png").exists()
 
 
-def test_samples_are_scored(results, model):
+def test_posterior_draws_are_scored(results, model):
     cells = pd.read_csv(results / model / "cells.csv", index_col="cell")
     options = DESCRIPTIONS[model]["properties"]
     n_samples = DESCRIPTIONS[model].get("smoke", {}).get("n_samples", options.get("n_samples", {}).get("default", 0))
@@ -60,38 +61,42 @@ def test_samples_are_scored(results, model):
 
 @pytest.fixture(scope="module")
 def runs(run_model, tmp_path_factory):
-    """Function that returns three runs of a model, with seeds 0, 0 and 1: the folder of each, and its arrays."""
-    known = {}
+    """Return a function that gives folder and arrays of three runs of a model, with the seeds 0, 0 and 1."""
+    runs_of_model = {}
 
     def run(name):
-        if name not in known:
+        if name not in runs_of_model:
             folders = [tmp_path_factory.mktemp(name) for _ in range(3)]
-            known[name] = [
+            runs_of_model[name] = [
                 (folder, run_model(name, folder, random_state=seed))
                 for folder, seed in zip(folders, (0, 0, 1), strict=True)
             ]
-        return known[name]
+        return runs_of_model[name]
 
     return run
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(runs, model):
+def test_results_are_bitwise_identical_for_the_same_seed_and_differ_for_another(runs, model):
     (_, first), (_, second), (_, other) = runs(model)
-    for place in first:
-        np.testing.assert_array_equal(first[place], second[place], err_msg=place)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
     is_seeded = DESCRIPTIONS[model].get("seeded", True)
     differs = not np.array_equal(first["layers/velocity"], other["layers/velocity"])
-    assert differs == is_seeded, "if the model draws nothing, say `seeded: false` in its description"
+    assert differs == is_seeded, "a deterministic model needs `seeded: false` in its description"
 
 
-def test_nothing_is_written_but_where_it_belongs(runs, model):
+def test_only_the_output_files_are_written(runs, model):
     for folder, _ in runs(model):
-        assert {path.name for path in folder.iterdir()} == {"model", "model.h5", "samples.h5"}
+        assert {path.name for path in folder.iterdir()} == {
+            "model",
+            "model_output.h5",
+            "posterior_samples.h5",
+        }
 
 
-def test_it_runs_in_an_environment_that_snakemake_makes(model, small_config, run_workflow, tmp_path, monkeypatch):
+def test_model_runs_in_an_environment_that_snakemake_creates(model, small_config, run_workflow, tmp_path, monkeypatch):
     if shutil.which("conda") is None:
-        # which stands in for it where there is none: an environment is a venv of what the yaml says
+        # the stand-in for conda creates a venv with the packages of the yaml
         folder = tmp_path / "prefix/bin"
         folder.mkdir(parents=True)
         for file in ("conda", "activate"):

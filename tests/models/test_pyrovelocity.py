@@ -1,4 +1,4 @@
-"""What pyrovelocity.py returns against what the library says of the saved model, in units of the moments."""
+"""Results of pyrovelocity.py compared with the library's results for the saved model, in units of the moments."""
 
 import json
 import os
@@ -10,8 +10,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from described import ROOT, python_of
-from veloshard import assemble, exchange, preprocess
+from support.models import ROOT, python_of
+from veloshard.io.model_io import load_model_output
+from veloshard.preprocessing.model_input import save_model_input
+from veloshard.preprocessing.prepare import prepare_data
+from veloshard.simulation import simulate_counts
 
 RUN_MODEL = ROOT / "workflow/scripts/run_model.py"
 RELOADED = Path(__file__).parent / "clients/pyrovelocity_reloaded.py"
@@ -22,46 +25,47 @@ pytestmark = pytest.mark.methods
 
 
 def run(*command, home=None):
-    """A finished process of the model's own Python, perhaps with a home of its own."""
+    """Run a command in the model's environment, optionally with another home folder; return the finished process."""
     environment = os.environ | ({"HOME": str(home)} if home else {})
     return subprocess.run([python_of("pyrovelocity"), "-I", *command], capture_output=True, text=True, env=environment)
 
 
 def run_pyrovelocity(cells, folder, home=None, **options):
-    """A finished run of the model on a file, with results in a folder."""
+    """Run the model on a file, with results in a folder; return the finished process."""
     return run(
         RUN_MODEL, "--model", "pyrovelocity", "--cells", cells, "--options", json.dumps(OPTIONS | options),
-        "--result", folder / "model.h5", "--samples", folder / "samples.h5", "--folder", folder / "model", home=home,
+        "--result", folder / "model_output.h5", "--samples", folder / "posterior_samples.h5",
+        "--folder", folder / "model", home=home,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
-    """File of a simulation's cells, as a model is given it."""
-    counts = assemble.simulated_counts(seed=3, n_cells=N_CELLS, n_genes=30)
-    prepared = preprocess.prepare(counts, dataset="made_up", n_pcs=8, n_neighbors=12)
-    path = tmp_path_factory.mktemp("cells") / "cells.h5"
-    exchange.save_cells(path, prepared, counts, embedding=prepared.obsm["X_pca"][:, :2], clusters="clusters")
+    """Return the file model_input.h5 of a simulation."""
+    counts = simulate_counts(seed=3, n_cells=N_CELLS, n_genes=30)
+    prepared = prepare_data(counts, dataset="simulated", n_pcs=8, n_neighbors=12)
+    path = tmp_path_factory.mktemp("cells") / "model_input.h5"
+    save_model_input(path, prepared, counts, embedding=prepared.obsm["X_pca"][:, :2], clusters="clusters")
     return path
 
 
 @pytest.fixture(scope="module")
 def fitted(cells, tmp_path_factory):
-    """What a run of model 2 returned, the moments that it was given, and the folders that it could write to."""
+    """Return the output of model 2, its moments and draws, the output folder and the home folder."""
     folder, home = tmp_path_factory.mktemp("fitted"), tmp_path_factory.mktemp("home")
     process = run_pyrovelocity(cells, folder, home=home)
     assert process.returncode == 0, process.stderr
-    found = exchange.load_modelled(folder / "model.h5")
-    with h5py.File(cells) as file, h5py.File(folder / "samples.h5") as samples:
+    output = load_model_output(folder / "model_output.h5")
+    with h5py.File(cells) as file, h5py.File(folder / "posterior_samples.h5") as samples:
         Ms, Mu = file["Ms"][()], file["Mu"][()]
         return SimpleNamespace(
-            **found._asdict(), Ms=Ms, Mu=Mu, samples=samples["velocity"][()], folder=folder, home=home
+            **output._asdict(), Ms=Ms, Mu=Mu, draws=samples["velocity"][()], folder=folder, home=home
         )
 
 
 @pytest.fixture(scope="module")
 def library(cells, fitted):
-    """What the library says of the saved model, in its own units."""
+    """Return the library's results for the saved model, in its own units."""
     answers = fitted.folder / "answers.npz"
     process = run(RELOADED, RUN_MODEL, cells, fitted.folder / "model", str(SEED), str(N_SAMPLES), answers)
     assert process.returncode == 0, process.stderr
@@ -70,23 +74,23 @@ def library(cells, fitted):
 
 
 def expected_moments(abundances, moments):
-    """What the model expects of moments: the shares of the genes in a cell, times the cell's sum."""
+    """Return the model's expectation of the moments: the fractions of the genes in a cell, times the cell's sum."""
     return abundances / abundances.sum(axis=-1, keepdims=True) * moments.sum(axis=1, keepdims=True)
 
 
-def test_samples_are_the_change_of_what_the_saved_model_expects_of_the_moments(fitted, library):
-    """As a difference over a short time, in which amounts go on as the library's velocity says."""
+def test_draws_are_the_derivative_of_the_expected_moments(fitted, library):
+    # finite difference over a short time, in which abundances change by the library's velocity
     velocity = library.beta * library.ut / library.u_scale - library.gamma * library.st
-    assert fitted.samples.shape == velocity.shape == (N_SAMPLES, *fitted.Ms.shape)
+    assert fitted.draws.shape == velocity.shape == (N_SAMPLES, *fitted.Ms.shape)
     step = 1e-4
     s, v = library.st.astype(float), velocity.astype(float)
     change = (expected_moments(s + step * v, fitted.Ms) - expected_moments(s - step * v, fitted.Ms)) / (2 * step)
-    np.testing.assert_allclose(fitted.samples, change, rtol=1e-3, atol=1e-4 * np.abs(change).max())
-    assert np.abs(fitted.samples[0] - fitted.samples[1]).max() > 0.01 * np.abs(change).max()
+    np.testing.assert_allclose(fitted.draws, change, rtol=1e-3, atol=1e-4 * np.abs(change).max())
+    assert np.abs(fitted.draws[0] - fitted.draws[1]).max() > 0.01 * np.abs(change).max()
 
 
-def test_velocity_is_the_mean_of_the_samples(fitted):
-    mean = fitted.samples.mean(axis=0)
+def test_velocity_is_the_mean_of_the_draws(fitted):
+    mean = fitted.draws.mean(axis=0)
     np.testing.assert_allclose(fitted.layers["velocity"], mean, rtol=1e-3, atol=1e-5 * np.abs(mean).max())
 
 
@@ -99,16 +103,16 @@ def test_fitted_counts_are_in_units_of_the_moments(fitted, library):
         np.testing.assert_allclose(fitted.layers[layer], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_times_and_rates_are_means_over_the_samples(fitted, library):
-    assert fitted.of_cells["time"] == pytest.approx(library.cell_time[..., 0].mean(axis=0), rel=1e-4)
-    assert fitted.of_cells["time_sd"] == pytest.approx(library.cell_time[..., 0].std(axis=0), rel=1e-3, abs=1e-6)
+def test_times_and_rates_are_means_over_the_draws(fitted, library):
+    assert fitted.cell_columns["time"] == pytest.approx(library.cell_time[..., 0].mean(axis=0), rel=1e-4)
+    assert fitted.cell_columns["time_sd"] == pytest.approx(library.cell_time[..., 0].std(axis=0), rel=1e-3, abs=1e-6)
     for column, site in (("alpha", "alpha"), ("gamma", "gamma"), ("spliced_start", "s_offset")):
-        assert fitted.of_genes[column] == pytest.approx(getattr(library, site)[:, 0].mean(axis=0), rel=1e-4)
+        assert fitted.gene_columns[column] == pytest.approx(getattr(library, site)[:, 0].mean(axis=0), rel=1e-4)
 
 
-def test_genes_are_ranked_as_the_library_ranks_them(fitted, library):
-    """Whose function that puts it together fails with today's pandas."""
-    gene = fitted.of_genes
+def test_genes_have_the_scores_and_ranks_of_the_library(fitted, library):
+    # ranks are computed here, because the library's own function fails with current pandas
+    gene = fitted.gene_columns
     assert gene["mean_mae"] == pytest.approx(library.mean_mae, rel=1e-4)
     assert gene["time_correlation"] == pytest.approx(library.time_correlation, rel=1e-3, abs=1e-4)
     for column in ("mean_mae", "time_correlation"):
@@ -124,28 +128,29 @@ def test_nothing_is_written_outside_the_folder(fitted):
     }  # fmt: skip
 
 
-def test_same_seed_gives_the_same_bits(cells, fitted, tmp_path):
+def test_results_are_bitwise_identical_for_the_same_seed(cells, fitted, tmp_path):
     assert run_pyrovelocity(cells, tmp_path).returncode == 0
-    for name in ("model.h5", "samples.h5", "model/history.csv"):
+    for name in ("model_output.h5", "posterior_samples.h5", "model/history.csv"):
         assert (tmp_path / name).read_bytes() == (fitted.folder / name).read_bytes(), name
 
 
-def test_amounts_in_batches_without_offset(cells, tmp_path):
-    """Model 1, whose batches would leave one cell over; velocities of amounts, whose sums over the genes are not 0."""
+def test_model_1_in_batches_with_velocities_that_are_not_normalized(cells, tmp_path):
+    # the batch size would leave a batch of one cell
     process = run_pyrovelocity(cells, tmp_path, model=1, normalized=False, batch_size=N_CELLS // 2, max_epochs=10)
     assert process.returncode == 0, process.stderr
-    found = exchange.load_modelled(tmp_path / "model.h5")
-    assert "spliced_start" not in found.of_genes
-    velocity = found.layers["velocity"]
+    output = load_model_output(tmp_path / "model_output.h5")
+    assert "spliced_start" not in output.gene_columns
+    velocity = output.layers["velocity"]
+    # unlike normalized velocities, they do not sum to 0 over the genes of a cell
     assert (np.abs(velocity.sum(axis=1)) > 0.01 * np.abs(velocity).sum(axis=1)).mean() > 0.9
     history = np.loadtxt(tmp_path / "model/history.csv", delimiter=",", skiprows=1)
-    # per entry of the matrices, as without batches: some hundred nats, where the sum over the entries is near a million
+    # per entry of the matrices, as without batches: some hundred nats, while the sum over entries is about a million
     assert (history[:, 1] > -1000).all()
     assert history[-1, 1] > history[0, 1]
 
 
-def test_counts_that_were_normalised_are_refused(cells, tmp_path):
-    path = tmp_path / "cells.h5"
+def test_normalized_counts_are_refused(cells, tmp_path):
+    path = tmp_path / "model_input.h5"
     path.write_bytes(cells.read_bytes())
     with h5py.File(path, "r+") as file:
         file["raw_spliced/data"][...] = file["raw_spliced/data"][()] * 0.3

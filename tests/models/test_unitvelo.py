@@ -1,4 +1,4 @@
-"""UniTVelo: its units, and cells without clusters."""
+"""UniTVelo: units of its results, and cells without clusters."""
 
 import shutil
 import subprocess
@@ -6,20 +6,20 @@ import subprocess
 import h5py
 import numpy as np
 import pytest
-from described import command_of
+from support.models import command_of
 
 pytestmark = pytest.mark.methods
 
 
 def test_velocity_is_the_derivative_of_the_curve_at_the_time_of_the_cell(run_model, tmp_path):
-    found = run_model("unitvelo", tmp_path)
-    height, sharpness, peak = (found[f"var/peak_{part}"] for part in ("height", "sharpness", "time"))
-    since = found["obs/time"][:, None] - peak
-    velocity = -2 * sharpness * since * height * np.exp(-sharpness * since**2)
-    np.testing.assert_allclose(found["layers/velocity"], velocity, rtol=1e-3, atol=1e-5 * np.abs(velocity).max())
+    output = run_model("unitvelo", tmp_path)
+    height, sharpness, peak = (output[f"var/peak_{part}"] for part in ("height", "sharpness", "time"))
+    since_peak = output["obs/time"][:, None] - peak
+    velocity = -2 * sharpness * since_peak * height * np.exp(-sharpness * since_peak**2)
+    np.testing.assert_allclose(output["layers/velocity"], velocity, rtol=1e-3, atol=1e-5 * np.abs(velocity).max())
 
 
-def test_cells_need_no_clusters(cells, tmp_path):
+def test_clusters_are_optional(cells, tmp_path):
     copy = shutil.copy(cells, tmp_path)
     with h5py.File(copy, "a") as file:
         del file["clusters"]

@@ -1,4 +1,4 @@
-"""Runs other people's programs, each with the Python of its own environment."""
+"""Fixture that runs other groups' software, each in its own environment."""
 
 import json
 import os
@@ -13,7 +13,10 @@ ENVIRONMENTS = Path(__file__).parents[2] / ".envs"
 
 @pytest.fixture(scope="session")
 def ask_client():
-    """Function that runs clients/<task>_in_<client>.py on a result: its answers; figures go to a folder."""
+    """Return a function that runs clients/<task>_in_<client>.py on a result, and returns its answers.
+
+    The client writes its answers and figures to the given folder.
+    """
 
     def ask(client, result, folder, *, task="open"):
         python = ENVIRONMENTS / client / "bin" / "python"
@@ -21,10 +24,10 @@ def ask_client():
             pytest.fail(f"no environment of {client}: `make test-peers` builds it and runs these tests")
         # -I: neither the user's site-packages nor PYTHON* variables reach the client
         command = [python, "-I", CLIENTS / f"{task}_in_{client}.py", result, folder]
-        run = subprocess.run(
+        process = subprocess.run(
             command, env=os.environ | {"MPLBACKEND": "Agg"}, cwd=folder, capture_output=True, text=True
         )
-        assert run.returncode == 0, run.stdout + run.stderr
+        assert process.returncode == 0, process.stdout + process.stderr
         return json.loads((folder / "answers.json").read_text())
 
     return ask

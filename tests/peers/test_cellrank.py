@@ -1,4 +1,4 @@
-"""CellRank opens velocity.h5ad unchanged and makes a transition matrix of it."""
+"""CellRank reads velocity.h5ad without changes and computes a transition matrix from it."""
 
 from pathlib import Path
 
@@ -24,18 +24,18 @@ def answers(ask_client, result, tmp_path_factory):
     return ask_client("cellrank", result, tmp_path_factory.mktemp("cellrank"))
 
 
-def test_transitions_are_probabilities(answers):
+def test_transition_matrix_has_probabilities(answers):
     assert answers["smallest"] >= 0
-    # float64 rows of about 30 entries
+    # rows have about 30 entries in double precision
     assert answers["largest_error_of_row_sums"] < 1e-9
 
 
-def test_transitions_are_sparse_over_all_cells(answers, result):
+def test_transition_matrix_is_sparse_over_all_cells(answers, result):
     with h5py.File(result) as file:
         n_cells = file["layers/velocity"].shape[0]
     assert answers["format"] == "csr"
     assert answers["shape"] == [n_cells, n_cells]
 
 
-def test_transitions_survive_writing(answers):
-    assert answers["largest_difference_once_written"] == 0
+def test_transition_matrix_is_unchanged_after_writing(answers):
+    assert answers["largest_difference_after_writing"] == 0

@@ -1,12 +1,12 @@
-"""A result that is not complete is refused where it enters, with what is wrong with it."""
+"""Incomplete results of a velocity method are refused with the fault."""
 
 import numpy as np
 import pytest
 from veloshard.contract import Fit, check, status_of
 
 
-def sound():
-    """A result of three genes in four cells, the last gene without a fit."""
+def complete_fit():
+    """Return a fit of three genes in four cells; the last gene has no fit."""
     velocity = np.ones((3, 4), np.float32)
     velocity[2] = np.nan
     genes = {"status": np.array(["ok", "ok", "not_fitted"]), "reason": np.array(["", "", "no spliced counts"])}
@@ -14,15 +14,16 @@ def sound():
 
 
 def without(mapping, name):
+    """Return a copy of a dict without one key."""
     return {key: value for key, value in mapping.items() if key != name}
 
 
-def test_a_complete_result_passes():
-    check(sound(), 3, 4)
+def test_complete_fit_is_accepted():
+    check(complete_fit(), 3, 4)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("change", "message"),
     [
         (lambda fit: fit._replace(genes=without(fit.genes, "reason")), "needs the column 'reason' .found: status"),
         (lambda fit: fit._replace(layers={}), "needs the layer 'velocity'"),
@@ -33,12 +34,12 @@ def test_a_complete_result_passes():
         (lambda fit: fit._replace(genes=fit.genes | {"status": np.array(["ok"] * 3)}), "1 genes .*first row: 2"),
     ],
 )  # fmt: skip
-def test_an_incomplete_result_is_refused_with_what_is_wrong(spoil, words):
-    with pytest.raises(ValueError, match=words):
-        check(spoil(sound()), 3, 4)
+def test_incomplete_fit_is_refused_with_the_fault(change, message):
+    with pytest.raises(ValueError, match=message):
+        check(change(complete_fit()), 3, 4)
 
 
-def test_the_first_of_several_failures_is_the_reason():
+def test_first_failure_gives_the_reason():
     status, reason = status_of((np.array([True, False, False]), "a"), (np.array([True, True, False]), "b"))
     assert status.tolist() == ["not_fitted", "not_fitted", "ok"]
     assert reason.tolist() == ["a", "b", ""]

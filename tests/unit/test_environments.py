@@ -1,4 +1,4 @@
-"""The locks in envs/ hold what the environments ask for, in a form that any machine can install and check."""
+"""The locks in envs/ have the pins of the environments, with hashes and without local paths."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ ENVIRONMENTS = sorted((Path(__file__).parents[2] / "envs").glob("*.yaml"))
 
 
 def requirements(lock):
-    """The requirements of a lock, {name==version: its hashes}."""
+    """Return the requirements of a lock as {name==version: hashes}."""
     lines = lock.read_text().replace("\\\n", " ").splitlines()
     pairs = (line.split(maxsplit=1) for line in lines if not line.startswith("#"))
     return dict(pairs)
@@ -26,11 +26,11 @@ def locked(environment):
     return requirements(environment.with_suffix(".lock"))
 
 
-def test_lock_holds_every_pin_but_those_that_are_left_to_the_site(environment, locked):
+def test_lock_has_every_pin_that_is_not_marked_as_unlocked(environment, locked):
     dependencies = yaml.safe_load(environment.read_text())["dependencies"]
     pins = next(part["pip"] for part in dependencies if isinstance(part, dict))
     assert pins
-    # the remark is all that says so: envs/install.sh reads it too
+    # envs/install.sh reads the same comment
     unlocked = set(re.findall(r"^ *- (\S+==\S+)  # unlocked", environment.read_text(), flags=re.MULTILINE))
     assert set(pins) - set(locked) == unlocked
     assert {pin.split("==")[0] for pin in unlocked} <= {"torch"}
@@ -42,7 +42,7 @@ def test_every_requirement_has_one_version_and_hashes(locked):
         assert re.fullmatch(r"(--hash=sha256:[0-9a-f]{64}\s*)+", hashes)
 
 
-def test_lock_names_no_place(environment):
+def test_lock_names_no_index_or_path(environment):
     text = environment.with_suffix(".lock").read_text()
     assert "://" not in text
     assert not re.search(r"--(extra-)?index-url|--find-links|file:", text)

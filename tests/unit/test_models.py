@@ -49,7 +49,7 @@ def test_its_description_has_the_options_of_its_program_and_their_defaults(model
 
 
 def test_its_description_says_what_users_and_the_workflow_ask_of_it(description):
-    for part in ("title", "description", "licence"):
+    for part in ("title", "description", "license"):
         assert description[part]
     assert isinstance(description["experimental"], bool)
     assert {"megabytes", "bytes_per_entry", "seconds", "seconds_per_entry"} <= description["resources"].keys()

@@ -1,4 +1,4 @@
-"""What every script does first: logs, threads and how it fails."""
+"""Logging, threads and reports of failures in the process of a script."""
 
 import logging
 import sys
@@ -12,20 +12,20 @@ from veloshard.errors import InputError
 
 @pytest.fixture
 def job(tmp_path):
-    """What Snakemake hands to a script, and logging and threads as they were afterwards."""
-    log, hook, threads = logging.getLogger("veloshard"), sys.excepthook, numba.get_num_threads()
-    before = log.handlers, log.level
+    """Yield a stand-in for Snakemake's job, and restore logging and threads afterwards."""
+    log, excepthook, n_threads = logging.getLogger("veloshard"), sys.excepthook, numba.get_num_threads()
+    state = log.handlers, log.level
     yield SimpleNamespace(rule="fit_genes", threads=1, log=[str(tmp_path / "job.log")])
     for handler in log.handlers:
         handler.close()
-    log.handlers, log.level = before
-    sys.excepthook = hook
+    log.handlers, log.level = state
+    sys.excepthook = excepthook
     logging.captureWarnings(False)
-    numba.set_num_threads(threads)
+    numba.set_num_threads(n_threads)
 
 
-def written(job):
-    with open(job.log[0], encoding="utf-8") as file:  # noqa: PTH123 - a plain string, as Snakemake has it
+def log_text(job):
+    with open(job.log[0], encoding="utf-8") as file:  # noqa: PTH123 - a string, as in Snakemake
         return file.read()
 
 
@@ -36,39 +36,39 @@ def fail(error):
         sys.excepthook(*sys.exc_info())
 
 
-def test_messages_go_to_the_log_and_warnings_to_the_console_too(job, capsys):
+def test_messages_go_to_the_log_and_warnings_also_to_the_console(job, capsys):
     runtime.start(job)
-    logging.getLogger("veloshard.methods").info("fitted 3 of 4 genes")
-    logging.getLogger("veloshard.ingest").warning("two empty cells")
-    assert "INFO fitted 3 of 4 genes" in written(job)
-    assert "WARNING two empty cells" in written(job)
+    logging.getLogger("veloshard.kinetics.methods").info("fitted 3 of 4 genes")
+    logging.getLogger("veloshard.preprocessing.ingest").warning("two empty cells")
+    assert "INFO fitted 3 of 4 genes" in log_text(job)
+    assert "WARNING two empty cells" in log_text(job)
     assert capsys.readouterr().err == "fit_genes: two empty cells\n"
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_progress_is_told_on_a_terminal_and_not_in_the_log_of_a_cluster(job, capsys, monkeypatch, watched):
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_goes_to_the_console_only_if_that_is_a_terminal(job, capsys, monkeypatch, is_terminal):
     runtime.start(job)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     logging.getLogger("veloshard.progress").info("3 of 4 genes")
-    assert "INFO 3 of 4 genes" in written(job)
-    assert capsys.readouterr().err == ("fit_genes: 3 of 4 genes\n" if watched else "")
+    assert "INFO 3 of 4 genes" in log_text(job)
+    assert capsys.readouterr().err == ("fit_genes: 3 of 4 genes\n" if is_terminal else "")
 
 
-def test_wrong_input_is_told_in_its_own_words(job, capsys):
+def test_bad_input_is_reported_without_traceback(job, capsys):
     runtime.start(job)
     fail(InputError("dataset 'a': no layer 'spliced'"))
     assert capsys.readouterr().err == "fit_genes: dataset 'a': no layer 'spliced'\n"
-    assert "Traceback" not in written(job)
+    assert "Traceback" not in log_text(job)
 
 
-def test_other_failures_are_told_with_where_they_happened(job, capsys):
+def test_other_failures_are_reported_with_traceback(job, capsys):
     runtime.start(job)
     fail(KeyError("velocity"))
     assert "Traceback" in capsys.readouterr().err
-    assert "test_runtime.py" in written(job)
+    assert "test_runtime.py" in log_text(job)
 
 
-def test_kernels_use_the_threads_of_the_rule_as_far_as_there_are_any(job):
+def test_kernels_use_the_threads_of_the_rule_up_to_those_of_the_machine(job):
     job.log = []  # the rule has none
     runtime.start(job)
     assert numba.get_num_threads() == 1

@@ -41,20 +41,20 @@ def test_results_that_need_no_environment_are_made_without_it(bare, small_config
     config = small_config(fates={"enabled": True})
     code, said = plan(run_workflow, config, bare, "results/demo/stochastic/velocity.h5ad")
     assert code == 0, said
-    assert "compute_fates" not in said
+    assert "compute_fate_probabilities" not in said
 
 
 def test_nothing_is_added_unless_asked_for(bare, small_config, run_workflow):
     code, said = plan(run_workflow, small_config(), bare)
     assert code == 0, said
-    assert "compute_fates" not in said
-    assert "export_transitions" not in said
+    assert "compute_fate_probabilities" not in said
+    assert "export_transition_matrix" not in said
 
 
 def test_conda_makes_the_environment_of_the_rule(bare, small_config, run_workflow, standins):
     code, said = plan(run_workflow, small_config(fates={"enabled": True}), bare, "--sdm", "conda")
     assert code == 0, said
-    assert "compute_fates" in said
+    assert "compute_fate_probabilities" in said
 
 
 @pytest.mark.parametrize("deployment", [[], ["--sdm", "apptainer"]])

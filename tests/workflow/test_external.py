@@ -5,7 +5,7 @@ import os
 import pytest
 from anndata import read_h5ad
 from test_reruns import planned_rules
-from veloshard.assemble import simulated_counts
+from veloshard.simulation import simulate_counts
 
 FIT = "results/demo/mine/fit.h5"
 
@@ -13,7 +13,7 @@ FIT = "results/demo/mine/fit.h5"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("external")
-    simulated_counts(seed=0, n_cells=100, n_genes=40).write_h5ad(folder / "demo.h5ad")
+    simulate_counts(seed=0, n_cells=100, n_genes=40).write_h5ad(folder / "demo.h5ad")
     (folder / "mine").mkdir()
     return folder
 
@@ -58,11 +58,13 @@ def test_a_touched_file_is_not_taken_in_again_and_a_changed_one_is(finished, con
     path = finished / "mine/demo.h5ad"
     os.utime(path)
     assert planned_rules(run_workflow(config(), finished, "--dry-run", "--", FIT)) == set()
-    assert planned_rules(run_workflow(config(units="minmax"), finished, "--dry-run", "--", FIT)) == {"import_velocity"}
+    assert planned_rules(run_workflow(config(units="minmax"), finished, "--dry-run", "--", FIT)) == {
+        "import_precomputed"
+    }
     velocity = read_h5ad(path)
     velocity.layers["true_velocity"] *= 2
     velocity.write_h5ad(path)
-    assert planned_rules(run_workflow(config(), finished, "--dry-run", "--", FIT)) == {"import_velocity"}
+    assert planned_rules(run_workflow(config(), finished, "--dry-run", "--", FIT)) == {"import_precomputed"}
 
 
 def test_what_is_wrong_in_it_stops_the_run_with_a_sentence(finished, config, run_workflow):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from anndata import read_h5ad
 from scipy.io import mmwrite
-from veloshard import store
+from veloshard.io.fits import load_fit_genes
+from veloshard.io.text_files import load_json
 
 
 def write_triples(path, adata):
@@ -51,7 +52,7 @@ def sampled(small_run, small_config, run_workflow, tmp_path_factory):
 
 def test_the_fit_is_that_of_the_counts_in_one_file(sampled, small_run):
     found, expected = (
-        store.load_fit_genes(folder / "demo/steady_state/fit.h5") for folder in (sampled / "results", small_run)
+        load_fit_genes(folder / "demo/steady_state/fit.h5") for folder in (sampled / "results", small_run)
     )
     for column in expected:
         np.testing.assert_array_equal(found[column], expected[column])
@@ -68,8 +69,8 @@ def test_log_and_quality_say_how_it_was_read_and_matched(sampled):
     log = (sampled / "logs/demo/ingest_counts.log").read_text()
     assert "first: read as triples, 150 cells, 60 genes" in log
     assert "second.h5ad: read as h5ad, 150 cells" in log
-    assert "300 of 300 cells matched, of 300 rows, by the rule 'pattern " in log
-    quality = store.load_json(sampled / "results/demo/qc.json")
+    assert "300 of 300 cells matched, with 300 rows, by the rule 'pattern " in log
+    quality = load_json(sampled / "results/demo/qc.json")
     assert quality["annotations"]["matched"] == 300
     assert quality["verdict"]
 

@@ -114,13 +114,13 @@ def test_its_samples_are_scored(results):
 
 
 def test_it_is_judged_and_run_on_the_controls_that_were_asked_for(results):
-    controls = json.loads((results / "toy/controls.json").read_text())
+    controls = json.loads((results / "toy/negative_controls.json").read_text())
     assert controls["permuted"]["variation"] > 0
     assert "trust.model_controls" in controls["thinned"]["reason"]
     assert "Not tried: cosine with half" in json.loads((results / "toy/trust.json").read_text())["words"]
     assert set(controls["methods"]) == {"steady_state", "stochastic", "dynamical"}
     checks = {check["name"]: check for check in json.loads((results / "toy/trust.json").read_text())["checks"]}
-    assert checks["coherence"]["value"] is not None
+    assert checks["split-half coherence"]["value"] is not None
     assert checks["cosine with half of the counts"]["holds"] is None
 
 

@@ -8,7 +8,11 @@ import pandas as pd
 import pytest
 from anndata import read_h5ad
 from PIL import Image
-from veloshard import figures, store, trust
+from veloshard import plotting
+from veloshard.evaluation.verdict import CHECKS, VERDICTS
+from veloshard.io.fits import fit_layer_names, load_fit_layer
+from veloshard.io.results import open_result
+from veloshard.preprocessing.moments import load_moments
 
 FIT_COLUMNS = {
     "fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling", "fit_std_u", "fit_std_s", "fit_likelihood",
@@ -54,10 +58,10 @@ def test_the_keys_that_scvelo_and_cellrank_look_for_are_there(result, folder):
 
 
 def test_dense_layers_are_single_precision_and_those_of_the_fit(result, folder):
-    for name in store.fit_layer_names(folder / "fit.h5"):
+    for name in fit_layer_names(folder / "fit.h5"):
         assert result.layers[name].dtype == np.float32
-        np.testing.assert_array_equal(result.layers[name], store.load_fit_layer(folder / "fit.h5", name).T)
-    moments = store.load_moments(folder.parent / "prepared.h5ad", np.ones(result.n_vars, bool))
+        np.testing.assert_array_equal(result.layers[name], load_fit_layer(folder / "fit.h5", name).T)
+    moments = load_moments(folder.parent / "prepared.h5ad", np.ones(result.n_vars, bool))
     np.testing.assert_array_equal(result.layers["Ms"], moments)
 
 
@@ -131,15 +135,15 @@ def test_figures_are_drawn_as_png_and_pdf(folder, small_config):
     assert drawn == set(small_config()["figures"]["draw"])
     for name in drawn:
         with Image.open(folder / f"figures/{name}.png") as image:
-            # something is drawn: many colours, not a white sheet
+            # something is drawn: many colors, not a white sheet
             assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 50
         assert (folder / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize("name", figures.names())
+@pytest.mark.parametrize("name", plotting.names())
 def test_every_figure_can_be_drawn_of_every_result(folder, name):
-    with store.open_result(folder / "velocity.h5ad") as result:
-        drawn = figures.load(name)(result, style=figures.Style(panel_size=2))
+    with open_result(folder / "velocity.h5ad") as result:
+        drawn = plotting.load(name)(result, style=plotting.Style(panel_size=2))
     assert drawn.get_suptitle()
 
 
@@ -158,15 +162,15 @@ def test_kinetics_are_told_of_curves_only(result, folder):
 
 def test_the_verdict_has_a_row_for_each_check(folder):
     verdict = json.loads((folder / "trust.json").read_text())
-    assert verdict["verdict"] in trust.VERDICTS
-    assert len(verdict["checks"]) == len(trust.CHECKS)
-    controls = json.loads((folder / "controls.json").read_text())
+    assert verdict["verdict"] in VERDICTS
+    assert len(verdict["checks"]) == len(CHECKS)
+    controls = json.loads((folder / "negative_controls.json").read_text())
     assert controls["cells"] == 300
     assert 0 < controls["survives"]["confidence"] < 2
 
 
 def test_the_order_is_told_of_other_roots(folder):
-    roots = pd.read_csv(folder / "roots.csv", index_col="root")["spearman"]
+    roots = pd.read_csv(folder / "root_sensitivity.csv", index_col="root")["spearman"]
     assert roots["Progenitor"] == pytest.approx(1)
     assert {"(detected)", "Fate A", "Fate B"} < set(roots.index)
 
@@ -228,7 +232,7 @@ def test_each_method_is_a_row_and_each_cell_says_how_far_methods_agree(small_run
     assert cells["dynamical (truth)"].median() == pytest.approx(pairs.loc[("dynamical", "(truth)"), "cosine"])
 
 
-@pytest.mark.parametrize("name", figures.names("comparison"))
+@pytest.mark.parametrize("name", plotting.names("comparison"))
 def test_figures_of_all_methods_are_drawn(small_run, name):
     with Image.open(small_run / f"demo/figures/{name}.png") as image:
         assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 50

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import read_h5ad
-from veloshard.projection import direction_score
+from veloshard.graph.velocity_embedding import direction_score
 
 SHARED = Path(__file__).parents[3] / "shared"
 COUNTS = SHARED / "data/pancreas.h5ad"

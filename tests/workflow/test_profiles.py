@@ -68,7 +68,7 @@ def test_jobs_reach_other_schedulers_with_their_resources(name, small_config, tm
     submitter.chmod(0o755)
     config = small_config(methods={"steady_state": {}}, shards=1) | {"compiled": str(ROOT / ".compiled")}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    counts = "results/demo/ingested.json"
+    counts = "results/demo/counts_sizes.json"
     process = subprocess.run(
         [sys.executable, "-m", "snakemake", counts, "--profile", place, "--snakefile", ROOT / "Snakefile",
          "--latency-wait", "10", "--configfile", "config.yaml"],

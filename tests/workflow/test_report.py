@@ -6,11 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
-import browser
 import numpy as np
 import pandas as pd
 import pytest
-from veloshard.pages import table_page
+from support import browser
+from veloshard.report.html_tables import html_page
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["dynamical", "steady_state", "stochastic"]
@@ -163,7 +163,7 @@ def test_every_figure_is_seen(opened, run):
 def test_agreement_is_seen_and_its_table_sorted(opened, run):
     click(opened, "demo")
     click(opened, "all methods")
-    for name in ("agreement", "agreement_of_cells"):
+    for name in ("agreement", "cell_agreement"):
         click_result(opened, name, 0)
         shown = f"document.querySelector('img[src*=\"filename={name}.png\"]')"
         assert opened.wait(f"{shown} && {shown}.complete && {shown}.naturalWidth") > 50
@@ -215,7 +215,7 @@ def strange(page, tmp_path):
     numbers = [3.0, np.nan, -2.5, 1e-9, 20.0, np.inf, 0.5, -np.inf, 3.0, np.nan, 100.0, 7.0, 8.0]
     names = ["gene10", "b", "gene2", "a", "Gene1", None, "é", "z", "<b>", "x1", "x12", "x3", "y"]
     table = pd.DataFrame({"name": names, "value": numbers})
-    (tmp_path / "page.html").write_text(table_page("t", "", {"first": table.head(2), "second": table}))
+    (tmp_path / "page.html").write_text(html_page("t", "", {"first": table.head(2), "second": table}))
     page.open(tmp_path / "page.html")
     return page
 

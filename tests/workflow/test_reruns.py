@@ -12,18 +12,18 @@ from test_inputs import write_triples
 ROOT = Path(__file__).parents[2]
 
 FIT = {"fit_genes", "merge_fits"}
-GRAPH = {"build_graph", "merge_graphs"}
+GRAPH = {"compute_velocity_graph", "merge_velocity_graph"}
 ENDS = {"assemble_result", "draw_figure"}
 # of two methods or more
 COMPARED = {"compare_methods", "draw_comparison"}
-AFTER_GRAPH = {"project_velocity", "order_cells", "abstract_graph", "judge_result"} | ENDS
-AFTER_FIT = GRAPH | {"score_confidence", "rank_genes"} | AFTER_GRAPH
+AFTER_GRAPH = {"compute_velocity_embedding", "compute_pseudotime", "compute_paga", "compute_verdict"} | ENDS
+AFTER_FIT = GRAPH | {"compute_confidence", "rank_genes"} | AFTER_GRAPH
 # of the dynamical method only
-KINETICS = {"test_kinetics"}
+KINETICS = {"test_differential_kinetics"}
 PREPARATION = {
-    "ingest_counts", "check_options", "prepare_data", "summarize_quality", "embed_cells", "score_cell_cycle",
+    "ingest_counts", "check_options", "prepare_data", "summarize_quality", "compute_embedding", "score_cell_cycle",
 }  # fmt: skip
-ALL = PREPARATION | FIT | AFTER_FIT | {"run_controls"}
+ALL = PREPARATION | FIT | AFTER_FIT | {"run_negative_controls"}
 
 
 def planned_rules(process):
@@ -69,7 +69,7 @@ def test_another_solver_fits_again_and_does_all_after(small_config, plan):
         *KINETICS,
         *AFTER_FIT,
         *COMPARED,
-        "run_controls",
+        "run_negative_controls",
     }
 
 
@@ -113,10 +113,10 @@ def test_a_touched_or_commented_kernel_reruns_nothing(copied, change):
 
 def test_an_edited_kernel_fits_what_uses_it(copied):
     planned, said = copied("methods/dynamical/mixture.py", edit)
-    assert planned == {"compile_fit", *FIT, *KINETICS, *AFTER_FIT, *COMPARED, "run_controls"}
+    assert planned == {"compile_fit", *FIT, *KINETICS, *AFTER_FIT, *COMPARED, "run_negative_controls"}
     # other methods' results stay, but for what compares them with this one
     other = set(re.findall(r"output: results/demo/steady_state/(\S+)", said))
-    assert other == {"controls.json", "trust.json"}
+    assert other == {"negative_controls.json", "trust.json"}
 
 
 def test_an_edited_figure_is_drawn_again(copied):
@@ -159,7 +159,7 @@ def test_another_count_reruns_all_of_its_dataset_and_nothing_else(two_sources, r
         file["layers/spliced/data"][0] += 1
     process = run_workflow(config, folder, "--dry-run")
     # the number of cells tells into how many jobs the graph is split: those are planned when it is known
-    assert planned_rules(process) == ALL - {"build_graph"}
+    assert planned_rules(process) == ALL - {"compute_velocity_graph"}
     assert "output: results/a/" not in process.stdout
 
 
@@ -185,7 +185,7 @@ def test_another_config_leaves_finished_results_alone(small_config, run_workflow
 def test_a_known_transition_is_checked_and_judged_and_computes_nothing(plan):
     checked = {"check_options", "summarize_quality"}
     planned = plan(datasets=dataset(expected=[["Progenitor", "Intermediate"]]))
-    assert planned == checked | {"judge_result"} | ENDS | COMPARED
+    assert planned == checked | {"compute_verdict"} | ENDS | COMPARED
 
 
 def test_another_bound_of_differing_kinetics_fits_nothing(plan):
@@ -207,25 +207,27 @@ def test_the_order_of_keys_is_no_change(small_run, small_config, run_workflow):
 
 def test_another_root_orders_the_cells_again_and_fits_nothing(plan):
     planned = plan(datasets=dataset(root="Fate A"))
-    assert {"check_options", "order_cells", "assemble_result"} <= planned
-    assert planned.isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "embed_cells", "project_velocity"})
+    assert {"check_options", "compute_pseudotime", "assemble_result"} <= planned
+    assert planned.isdisjoint(
+        FIT | GRAPH | {"ingest_counts", "prepare_data", "compute_embedding", "compute_velocity_embedding"}
+    )
 
 
 def test_another_column_of_clusters_fits_nothing(plan):
     planned = plan(datasets=dataset(clusters="lineage", root="root"))
-    assert {"check_options", "summarize_quality", "order_cells"} <= planned
-    assert planned.isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "embed_cells"})
+    assert {"check_options", "summarize_quality", "compute_pseudotime"} <= planned
+    assert planned.isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "compute_embedding"})
 
 
 def test_an_option_of_the_graph_keeps_the_fits(plan):
     planned = plan(graph={"cells_per_shard": 120, "variance_stabilization": True})
-    assert "build_graph" in planned
-    assert planned.isdisjoint(FIT | {"prepare_data", "score_confidence"})
+    assert "compute_velocity_graph" in planned
+    assert planned.isdisjoint(FIT | {"prepare_data", "compute_confidence"})
 
 
 def test_scaled_genes_keep_the_fits_too(plan):
     planned = plan(graph={"cells_per_shard": 120, "scale_genes": True})
-    assert {"build_graph", "score_confidence", "run_controls"} <= planned
+    assert {"compute_velocity_graph", "compute_confidence", "run_negative_controls"} <= planned
     assert planned.isdisjoint(FIT | {"prepare_data"})
 
 
@@ -257,4 +259,4 @@ def test_wrong_input_stops_before_the_fit_and_leaves_results_alone(small_run, sm
     assert before == [path.read_bytes() for path in results]
     # and the right config finds everything as it was
     process = run_workflow(small_config(), tmp_path / "run", "--dry-run")
-    assert planned_rules(process).isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "embed_cells"})
+    assert planned_rules(process).isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "compute_embedding"})

@@ -3,8 +3,8 @@
 import pytest
 
 THREADED = (
-    "fit_genes", "build_graph", "merge_fits", "score_confidence", "project_velocity", "assemble_result", "order_cells",
-    "rank_genes", "test_kinetics", "run_controls",
+    "fit_genes", "compute_velocity_graph", "merge_fits", "compute_confidence", "compute_velocity_embedding", "assemble_result", "compute_pseudotime",
+    "rank_genes", "test_differential_kinetics", "run_negative_controls",
 )  # fmt: skip
 
 

@@ -4,8 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
-from counted import unrelated_clusters
-from veloshard import store
+from support.counts import unrelated_clusters
+from veloshard.io.fits import load_differential_kinetics, load_fit_layer
+from veloshard.io.hdf5 import load_arrays
+from veloshard.io.results import open_result
+from veloshard.io.text_files import load_json
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def unrelated(small_config, run_workflow, tmp_path_factory):
 
 def test_unrelated_clusters_are_not_to_be_trusted(unrelated):
     folder, _ = unrelated
-    verdict = store.load_json(folder / "results/types/stochastic/trust.json")
+    verdict = load_json(folder / "results/types/stochastic/trust.json")
     assert verdict["verdict"] == "do not trust"
     assert "coherence" in verdict["words"]
 
@@ -33,7 +36,7 @@ def test_a_run_that_asks_for_trust_fails_in_words_with_all_results_there(unrelat
     folder, process = unrelated
     assert process.returncode != 0
     assert "1 of 1 results are worse. results/types/stochastic/trust.json: do not trust" in process.stderr
-    assert "Traceback" not in (folder / "logs/require_trust.log").read_text()
+    assert "Traceback" not in (folder / "logs/require_verdict.log").read_text()
     for name in ("velocity.h5ad", "trust.json", "figures/quality.png"):
         assert (folder / "results/types/stochastic" / name).exists()
 
@@ -44,15 +47,15 @@ def test_all_that_follows_rests_on_the_refit(small_run, small_config, run_workfl
     process = run_workflow(config, tmp_path / "run", "--", "results/demo/dynamical/velocity.h5ad")
     assert process.returncode == 0, process.stdout + process.stderr
     folder = tmp_path / "run/results/demo/dynamical"
-    _, _, differs = store.load_kinetics(folder / "kinetics.h5")
+    _, _, differs = load_differential_kinetics(folder / "differential_kinetics.h5")
     assert differs.any()
-    before, after = (store.load_fit_layer(folder / f"{name}.h5", "velocity") for name in ("fit", "refit"))
+    before, after = (load_fit_layer(folder / f"{name}.h5", "velocity") for name in ("fit", "refit"))
     changed = ~np.all((before == after) | np.isnan(before), axis=1)
     assert changed.any()
     assert not changed[~differs.any(axis=1)].any()
-    with store.open_result(folder / "velocity.h5ad") as result:
+    with open_result(folder / "velocity.h5ad") as result:
         np.testing.assert_array_equal(result.layers["velocity"][:].T, after)
     assert (
-        store.load_arrays(folder / "graph.h5")["graph"]
-        != store.load_arrays(small_run / "demo/dynamical/graph.h5")["graph"]
+        load_arrays(folder / "velocity_graph.h5")["graph"]
+        != load_arrays(small_run / "demo/dynamical/velocity_graph.h5")["graph"]
     ).nnz

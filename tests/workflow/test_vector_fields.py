@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_reruns import ENDS, FIT, GRAPH, dataset, planned_rules
-from veloshard import fields, store
+from veloshard.io.hdf5 import load_arrays
+from veloshard.io.prepared import load_annotations, load_pcs, load_prepared
+from veloshard.vectorfield.dataset import ALL_CELLS, load_vector_field
 from veloshard.vectorfield.sparsevfc import velocity_at
 
-FIELD_RULES = {"learn_field", "describe_field", "map_topography", "draw_field"}
-ASKED_RULES = {"rank_regulation", "follow_cells", "find_paths", "perturb_cells"}
+FIELD_RULES = {"learn_vector_field", "compute_vector_field_geometry", "compute_topography", "draw_vector_field"}
+ASKED_RULES = {"rank_regulators", "integrate_trajectories", "find_least_action_paths", "predict_perturbation"}
 FIELD = {
     "regulation": ["Gene1", "Gene2", "Gene3"],
     "trajectories": {"clusters": ["Progenitor"], "n_cells": 2},
@@ -23,7 +25,7 @@ PERTURBED = {"less", "none"}
 
 @pytest.fixture(scope="module")
 def genes(small_run):
-    return store.load_prepared(small_run / "demo/prepared.h5ad").genes
+    return load_prepared(small_run / "demo/prepared.h5ad").genes
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_asking_for_them_leaves_all_else_as_it_was(run):
     for line in run[1].stderr.splitlines() + run[1].stdout.splitlines():
         if line.startswith(("rule ", "localrule ", "checkpoint ")):
             ran.add(line.split()[1].rstrip(":"))
-    assert ran - {"all"} == FIELD_RULES | ASKED_RULES | {"check_fields"}
+    assert ran - {"all"} == FIELD_RULES | ASKED_RULES | {"check_vector_field_options"}
 
 
 def test_every_table_and_figure_is_there(place):
@@ -76,10 +78,10 @@ def test_every_table_and_figure_is_there(place):
 
 
 def test_the_field_goes_with_the_arrows_and_along_true_time(place, small_run):
-    field, probability = fields.load_field(place / "components.h5")
-    components, *_ = store.load_components(small_run / "demo/prepared.h5ad")
+    field, probability = load_vector_field(place / "components.h5")
+    components, *_ = load_pcs(small_run / "demo/prepared.h5ad")
     assert probability.shape == (len(components),)
-    time = store.load_annotations(small_run / "demo/prepared.h5ad").obs["true_time"].to_numpy()
+    time = load_annotations(small_run / "demo/prepared.h5ad").obs["true_time"].to_numpy()
     # the direction in which time grows among all cells is one of the field's
     growing = np.linalg.lstsq(components - components.mean(axis=0), time - time.mean(), rcond=None)[0]
     assert np.mean(velocity_at(field, components) @ growing > 0) > 0.8
@@ -88,32 +90,32 @@ def test_the_field_goes_with_the_arrows_and_along_true_time(place, small_run):
 def test_followed_cells_go_forwards_in_true_time(place, small_run):
     found = pd.read_csv(place / "trajectories.csv")
     assert found.groupby("cell", sort=False)["time"].agg(lambda times: times.is_monotonic_increasing).all()
-    assert (found.groupby("cell")["cluster_there"].first() == "Progenitor").all()
-    assert (found.groupby("cell")["cluster_there"].last() != "Progenitor").all()
+    assert (found.groupby("cell")["nearest_cluster"].first() == "Progenitor").all()
+    assert (found.groupby("cell")["nearest_cluster"].last() != "Progenitor").all()
 
 
 def test_the_path_of_least_action_leads_from_cluster_to_cluster(place):
-    path = pd.read_csv(place / "paths.csv")
+    path = pd.read_csv(place / "least_action_paths.csv")
     assert path["converged"].all()
     assert (path["action"] > 0).all()
-    assert [path["cluster_there"].iloc[0], path["cluster_there"].iloc[-1]] == ["Progenitor", "Fate A"]
+    assert [path["nearest_cluster"].iloc[0], path["nearest_cluster"].iloc[-1]] == ["Progenitor", "Fate A"]
 
 
 def test_a_knocked_out_gene_falls_most_of_all(place, genes):
     effects = pd.read_csv(place / "perturbations/none.csv")
-    everywhere = effects[effects["cluster"] == fields.ALL_CELLS]
+    everywhere = effects[effects["cluster"] == ALL_CELLS]
     assert everywhere["effect"].abs().is_monotonic_decreasing
     of_gene = everywhere.set_index("gene")["effect"]
     assert of_gene[genes[1]] < 0
 
 
 def test_regulation_is_of_the_genes_that_were_named(place, asked):
-    found = store.load_arrays(place / "regulation.h5")
+    found = load_arrays(place / "regulation.h5")
     assert found["genes"].tolist() == asked["regulation"]
-    assert found["values"].shape == (len(found["groups"]), 3, 3)
+    assert found["jacobian"].shape == (len(found["groups"]), 3, 3)
     table = pd.read_csv(place / "regulation.csv").set_index(["cluster", "effector", "regulator"])["value"]
     first, second, _ = asked["regulation"]
-    assert table[(fields.ALL_CELLS, first, second)] == pytest.approx(found["values"][0, 0, 1])
+    assert table[(ALL_CELLS, first, second)] == pytest.approx(found["jacobian"][0, 0, 1])
 
 
 def test_fields_have_the_same_bits_on_other_shards_and_threads(place, small_config, run_workflow, asked, tmp_path):
@@ -130,7 +132,7 @@ def test_fields_have_the_same_bits_on_other_shards_and_threads(place, small_conf
     ]
     folder = "results/demo/stochastic/vector_field"
     process = run_workflow(
-        config, tmp_path, "--set-threads", "learn_field=2", "--", *(f"{folder}/{name}" for name in names)
+        config, tmp_path, "--set-threads", "learn_vector_field=2", "--", *(f"{folder}/{name}" for name in names)
     )
     assert process.returncode == 0, process.stdout + process.stderr
     for name in names:
@@ -142,7 +144,7 @@ def test_another_perturbation_reruns_itself_only(run, small_config, run_workflow
     changed["perturbations"]["less"] = {asked["regulation"][0]: {"fold": 0.25}}
     config = small_config(datasets=dataset(vector_field=changed), methods={"stochastic": {}})
     process = run_workflow(config, run[0], "--dry-run")
-    assert planned_rules(process) == {"check_fields", "perturb_cells", "draw_field"}
+    assert planned_rules(process) == {"check_vector_field_options", "predict_perturbation", "draw_vector_field"}
     assert "output: results/demo/stochastic/vector_field/perturbations/less" in process.stdout
     assert "output: results/demo/stochastic/vector_field/perturbations/none" not in process.stdout
 

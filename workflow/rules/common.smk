@@ -22,6 +22,9 @@ MODEL_SCHEMAS = WORKFLOW / "schemas/models"
 SAMPLES_SCHEMA = WORKFLOW / "schemas/samples.schema.yaml"
 SCRIPTS = WORKFLOW / "scripts"
 
+# a rule is named like its script; one rule runs the script of another
+RULES = sorted(path.stem for path in SCRIPTS.glob("*.py")) + ["run_model_on_negative_control"]
+
 
 def name_methods(config):
     """The config with `method` set in each entry of `methods`: by default an entry's name is its method."""
@@ -179,10 +182,10 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, config["datasets"])),
     method="|".join(map(re.escape, config["methods"])),
     figure="|".join(config["figures"]["draw"]),
-    genes=r"\d+-of-\d+",
-    cells=r"\d+-of-\d+",
+    gene_shard=r"\d+-of-\d+",
+    cell_shard=r"\d+-of-\d+",
     control="permuted|thinned",
-    space="components|embedding",
+    basis="pca|embedding",
     perturbation="[A-Za-z0-9][A-Za-z0-9_.-]*",
     key="[0-9a-f]{8}",
 

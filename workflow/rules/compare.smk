@@ -4,12 +4,12 @@
 rule compare_methods:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
         truth=truth_of,
         fit=fits_of,
-        time=of_each_method("time.h5"),
-        projection=of_each_method("projection.h5"),
+        time=of_each_method("pseudotime.h5"),
+        projection=of_each_method("velocity_embedding.h5"),
         confidence=of_each_method("confidence.h5"),
         trust=of_each_method("trust.json"),
     output:
@@ -40,7 +40,7 @@ rule draw_comparison:
         pairs="results/{dataset}/comparison.csv",
         cells="results/{dataset}/agreement.csv",
         embedding="results/{dataset}/embedding.h5",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
     output:
         png=report(
             "results/{dataset}/figures/{figure}.png",
@@ -87,6 +87,7 @@ rule tabulate_comparison:
     params:
         code=code_of("tabulate_comparison"),
         benchmarks="results/benchmarks",
+        rules=RULES,
     conda:
         "../../envs/core.yaml"
     threads: 1

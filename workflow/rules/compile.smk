@@ -24,15 +24,15 @@ rule compile_fit:
         "../scripts/compile_fit.py"
 
 
-rule compile_graph:
+rule compile_velocity_graph:
     output:
         "results/compiled/graph.{key}.txt",
     log:
         "logs/compiled/graph.{key}.log",
     benchmark:
-        "results/benchmarks/compile_graph/{key}.jsonl"
+        "results/benchmarks/compile_velocity_graph/{key}.jsonl"
     params:
-        code=code_of("build_graph"),
+        code=code_of("compute_velocity_graph"),
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -40,4 +40,4 @@ rule compile_graph:
         mem_mb=1000,
         runtime=10,
     script:
-        "../scripts/compile_graph.py"
+        "../scripts/compile_velocity_graph.py"

@@ -1,19 +1,19 @@
 """Velocities that were made elsewhere, taken in; and ours in the form in which Dynamo takes such."""
 
 
-rule import_velocity:
+rule import_precomputed:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         source=external_source,
     output:
         "results/{dataset}/{method}/fit.h5",
     log:
-        "logs/{dataset}/{method}/import_velocity.log",
+        "logs/{dataset}/{method}/import_precomputed.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/import_velocity.jsonl"
+        "results/benchmarks/{dataset}/{method}/import_precomputed.jsonl"
     params:
-        code=code_of("import_velocity"),
+        code=code_of("import_precomputed"),
         content=external_content,
         options=external_options,
     wildcard_constraints:
@@ -25,13 +25,13 @@ rule import_velocity:
         mem_mb=external_memory,
         runtime=external_time,
     script:
-        "../scripts/import_velocity.py"
+        "../scripts/import_precomputed.py"
 
 
 rule export_dynamo:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
         fit=fit_of,
     output:

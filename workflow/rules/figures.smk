@@ -4,7 +4,7 @@
 rule draw_figure:
     input:
         result="results/{dataset}/{method}/velocity.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
     output:
         png=report(
             "results/{dataset}/{method}/figures/{figure}.png",

@@ -5,13 +5,13 @@ rule fit_genes:
     input:
         compiled=compiled_fit,
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
     output:
-        temp("results/{dataset}/{method}/shards/{genes}.h5"),
+        temp("results/{dataset}/{method}/fit_shards/{gene_shard}.h5"),
     log:
-        "logs/{dataset}/{method}/fit_genes/{genes}.log",
+        "logs/{dataset}/{method}/fit_genes/{gene_shard}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/fit_genes/{genes}.jsonl"
+        "results/benchmarks/{dataset}/{method}/fit_genes/{gene_shard}.jsonl"
     params:
         code=fit_code,
         options=method_options,
@@ -28,7 +28,7 @@ rule fit_genes:
 rule merge_fits:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         shards=fit_shards,
     output:
         "results/{dataset}/{method}/fit.h5",
@@ -51,20 +51,20 @@ rule merge_fits:
         "../scripts/merge_fits.py"
 
 
-rule test_kinetics:
+rule test_differential_kinetics:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         fit="results/{dataset}/{method}/fit.h5",
     output:
         table="results/{dataset}/{method}/differential_kinetics.csv",
-        kinetics="results/{dataset}/{method}/kinetics.h5",
+        kinetics="results/{dataset}/{method}/differential_kinetics.h5",
     log:
-        "logs/{dataset}/{method}/test_kinetics.log",
+        "logs/{dataset}/{method}/test_differential_kinetics.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/test_kinetics.jsonl"
+        "results/benchmarks/{dataset}/{method}/test_differential_kinetics.jsonl"
     params:
-        code=code_of("test_kinetics"),
+        code=code_of("test_differential_kinetics"),
         clusters=clusters_of,
         max_q=config["kinetics"]["max_q"],
     conda:
@@ -74,16 +74,16 @@ rule test_kinetics:
         mem_mb=kinetics_memory,
         runtime=kinetics_time,
     script:
-        "../scripts/test_kinetics.py"
+        "../scripts/test_differential_kinetics.py"
 
 
 # what comes after reads its fit instead of the merged one where the config says so
 rule refit_genes:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         fit="results/{dataset}/{method}/fit.h5",
-        kinetics="results/{dataset}/{method}/kinetics.h5",
+        kinetics="results/{dataset}/{method}/differential_kinetics.h5",
     output:
         "results/{dataset}/{method}/refit.h5",
     log:

@@ -1,20 +1,20 @@
 """The velocity graph: one job a shard of cells, put together by a merge."""
 
 
-rule build_graph:
+rule compute_velocity_graph:
     input:
-        compiled=f"results/compiled/graph.{code_of('build_graph')[:8]}.txt",
+        compiled=f"results/compiled/graph.{code_of('compute_velocity_graph')[:8]}.txt",
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         fit=fit_of,
     output:
-        temp("results/{dataset}/{method}/graph_shards/{cells}.h5"),
+        temp("results/{dataset}/{method}/velocity_graph_shards/{cell_shard}.h5"),
     log:
-        "logs/{dataset}/{method}/build_graph/{cells}.log",
+        "logs/{dataset}/{method}/compute_velocity_graph/{cell_shard}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/build_graph/{cells}.jsonl"
+        "results/benchmarks/{dataset}/{method}/compute_velocity_graph/{cell_shard}.jsonl"
     params:
-        code=code_of("build_graph", "merge_graphs"),
+        code=code_of("compute_velocity_graph", "merge_velocity_graph"),
         sqrt_transform=stabilizes_variance,
         scale_genes=scales_genes,
     conda:
@@ -24,21 +24,21 @@ rule build_graph:
         mem_mb=graph_memory,
         runtime=graph_time,
     script:
-        "../scripts/build_graph.py"
+        "../scripts/compute_velocity_graph.py"
 
 
-rule merge_graphs:
+rule merge_velocity_graph:
     input:
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         shards=graph_shards,
     output:
-        "results/{dataset}/{method}/graph.h5",
+        "results/{dataset}/{method}/velocity_graph.h5",
     log:
-        "logs/{dataset}/{method}/merge_graphs.log",
+        "logs/{dataset}/{method}/merge_velocity_graph.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/merge_graphs.jsonl"
+        "results/benchmarks/{dataset}/{method}/merge_velocity_graph.jsonl"
     params:
-        code=code_of("build_graph", "merge_graphs"),
+        code=code_of("compute_velocity_graph", "merge_velocity_graph"),
         sqrt_transform=stabilizes_variance,
         scale_genes=scales_genes,
     conda:
@@ -48,4 +48,4 @@ rule merge_graphs:
         mem_mb=merged_graph_memory,
         runtime=analysis_time,
     script:
-        "../scripts/merge_graphs.py"
+        "../scripts/merge_velocity_graph.py"

@@ -26,7 +26,7 @@ rule ingest_counts:
         source=input_of_ingest,
     output:
         counts="results/{dataset}/counts.h5ad",
-        sizes="results/{dataset}/ingested.json",
+        sizes="results/{dataset}/counts_sizes.json",
     log:
         "logs/{dataset}/ingest_counts.log",
     benchmark:
@@ -51,9 +51,9 @@ rule ingest_counts:
 rule check_options:
     input:
         counts="results/{dataset}/counts.h5ad",
-        sizes="results/{dataset}/ingested.json",
+        sizes="results/{dataset}/counts_sizes.json",
     output:
-        "results/{dataset}/checked.json",
+        "results/{dataset}/option_warnings.json",
     log:
         "logs/{dataset}/check_options.log",
     benchmark:

@@ -1,20 +1,20 @@
 """Other people's models: each a program in an environment of its own, between a file that we write and one that we read."""
 
 
-rule export_cells:
+rule export_model_input:
     input:
         counts="results/{dataset}/counts.h5ad",
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
     output:
-        temp("results/{dataset}/cells.h5"),
+        temp("results/{dataset}/model_input.h5"),
     log:
-        "logs/{dataset}/export_cells.log",
+        "logs/{dataset}/export_model_input.log",
     benchmark:
-        "results/benchmarks/{dataset}/export_cells.jsonl"
+        "results/benchmarks/{dataset}/export_model_input.jsonl"
     params:
-        code=code_of("export_cells"),
+        code=code_of("export_model_input"),
         clusters=clusters_of,
     conda:
         "../../envs/core.yaml"
@@ -23,17 +23,17 @@ rule export_cells:
         mem_mb=export_memory,
         runtime=layers_time,
     script:
-        "../scripts/export_cells.py"
+        "../scripts/export_model_input.py"
 
 
 rule run_model:
     input:
-        cells="results/{dataset}/cells.h5",
-        sizes="results/{dataset}/sizes.json",
+        cells="results/{dataset}/model_input.h5",
+        sizes="results/{dataset}/prepared_sizes.json",
         environment=model_environment,
     output:
-        result="results/{dataset}/{method}/model.h5",
-        samples="results/{dataset}/{method}/samples.h5",
+        result="results/{dataset}/{method}/model_output.h5",
+        samples="results/{dataset}/{method}/posterior_samples.h5",
         folder=directory("results/{dataset}/{method}/model"),
     log:
         "logs/{dataset}/{method}/run_model.log",
@@ -60,19 +60,19 @@ rule run_model:
         " || {{ tail -n 1 {log:q} >&2; exit 1; }}"
 
 
-rule import_model:
+rule import_model_output:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
-        model="results/{dataset}/{method}/model.h5",
+        sizes="results/{dataset}/prepared_sizes.json",
+        model="results/{dataset}/{method}/model_output.h5",
     output:
         "results/{dataset}/{method}/fit.h5",
     log:
-        "logs/{dataset}/{method}/import_model.log",
+        "logs/{dataset}/{method}/import_model_output.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/import_model.jsonl"
+        "results/benchmarks/{dataset}/{method}/import_model_output.jsonl"
     params:
-        code=code_of("import_model"),
+        code=code_of("import_model_output"),
     wildcard_constraints:
         method=one_of(model_methods()),
     conda:
@@ -82,24 +82,24 @@ rule import_model:
         mem_mb=import_memory,
         runtime=layers_time,
     script:
-        "../scripts/import_model.py"
+        "../scripts/import_model_output.py"
 
 
-rule score_samples:
+rule score_posterior:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
         fit="results/{dataset}/{method}/fit.h5",
-        samples="results/{dataset}/{method}/samples.h5",
+        samples="results/{dataset}/{method}/posterior_samples.h5",
     output:
-        "results/{dataset}/{method}/uncertainty.h5",
+        "results/{dataset}/{method}/posterior_scores.h5",
     log:
-        "logs/{dataset}/{method}/score_samples.log",
+        "logs/{dataset}/{method}/score_posterior.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/score_samples.jsonl"
+        "results/benchmarks/{dataset}/{method}/score_posterior.jsonl"
     params:
-        code=code_of("score_samples"),
+        code=code_of("score_posterior"),
         sqrt_transform=stabilizes_variance,
         scale_genes=scales_genes,
     conda:
@@ -109,4 +109,4 @@ rule score_samples:
         mem_mb=samples_memory,
         runtime=samples_time,
     script:
-        "../scripts/score_samples.py"
+        "../scripts/score_posterior.py"

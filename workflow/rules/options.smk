@@ -1,10 +1,13 @@
 """What rules are given: inputs that depend on the data, and the options that decide what they do."""
 
 # folder of the figures of all methods together, and what the report calls those methods
-COMPARISON, ALL_METHODS = "veloshard/figures/comparison", "all methods"
+COMPARISON, ALL_METHODS = "veloshard/plotting/comparison", "all methods"
 
 # folder of the figures of vector fields, and those options of a dataset's that say how fields are learned
-FIELD_FIGURES, FIELD_SETTINGS = "veloshard/figures/vector_field", ("n_controls", "regularization", "random_state")
+FIELD_FIGURES, FIELD_SETTINGS = "veloshard/plotting/vector_field", ("n_controls", "regularization", "random_state")
+
+# optional predictions of a vector field, and the files and figures that hold them
+FIELD_PREDICTIONS = {"regulation": "regulation", "trajectories": "trajectories", "paths": "least_action_paths"}
 
 
 def dataset_options(wildcards):
@@ -157,10 +160,10 @@ def field_state(wildcards):
     return asked_of_field(wildcards, "random_state")
 
 
-def places_of_space(wildcards):
+def coordinates_of_basis(wildcards):
     """Where the places of the cells are that a field is learned on."""
     place = f"results/{wildcards.dataset}"
-    return f"{place}/prepared.h5ad" if wildcards.space == "components" else f"{place}/embedding.h5"
+    return f"{place}/prepared.h5ad" if wildcards.basis == "pca" else f"{place}/embedding.h5"
 
 
 def regulation_of(wildcards):
@@ -186,15 +189,15 @@ def changes_of(wildcards):
 def found_in_field(wildcards):
     """The file that a figure of a vector field draws."""
     place = f"results/{wildcards.dataset}/{wildcards.method}/vector_field"
-    figure, _, perturbation = wildcards.portrait.partition("--")
+    figure, _, perturbation = wildcards.figure.partition("--")
     if perturbation:
         return f"{place}/perturbations/{perturbation}.h5"
-    return f"{place}/{'topography' if figure == 'field' else figure}.h5"
+    return f"{place}/{'topography' if figure == 'streamlines' else figure}.h5"
 
 
 def field_figure_code(wildcards):
     """Hash of the code that draws this figure of a vector field."""
-    return code_of("draw_field", f"{FIELD_FIGURES}/{wildcards.portrait.partition('--')[0]}")
+    return code_of("draw_vector_field", f"{FIELD_FIGURES}/{wildcards.figure.partition('--')[0]}")
 
 
 def field_results():
@@ -205,19 +208,19 @@ def field_results():
         if asked is None:
             continue
         names = sorted(asked.get("perturbations", ()))
-        extra = [name for name in ("regulation", "trajectories", "paths") if name in asked]
+        extra = [figure for key, figure in FIELD_PREDICTIONS.items() if key in asked]
         files = ["cells.csv", "genes.csv", "fixed_points.csv", *(f"{name}.csv" for name in extra)]
-        files += ["path_genes.csv"] if "paths" in extra else []
+        files += ["least_action_path_genes.csv"] if "paths" in asked else []
         files += [f"perturbations/{name}.csv" for name in names]
-        portraits = ["field", "topography", "geometry", *extra, *(f"perturbation--{name}" for name in names)]
-        files += expand("figures/{portrait}.{suffix}", portrait=portraits, suffix=["png", "pdf"])
+        figures = ["streamlines", "topography", "geometry", *extra, *(f"perturbation--{name}" for name in names)]
+        files += expand("figures/{figure}.{suffix}", figure=figures, suffix=["png", "pdf"])
         found += expand(f"results/{dataset}/{{method}}/vector_field/{{file}}", method=config["methods"], file=files)
         found.append(f"results/{dataset}/vector_field_checked.txt")
     return found
 
 
 def prepare_options(wildcards):
-    """Options by which a dataset is filtered and normalised."""
+    """Options by which a dataset is filtered and normalized."""
     return {**config["preprocess"], **chosen_options(wildcards, "cells", "genes", "pca", "neighbors")}
 
 
@@ -236,12 +239,12 @@ def clusters_of(wildcards):
 
 def fit_code(wildcards):
     """Hash of the code that fits by this method."""
-    return code_of("fit_genes", "merge_fits", f"veloshard/methods/{method_options(wildcards)['method']}")
+    return code_of("fit_genes", "merge_fits", f"veloshard/kinetics/methods/{method_options(wildcards)['method']}")
 
 
 def refit_code(wildcards):
     """Hash of the code that fits again, by this method."""
-    return code_of("refit_genes", f"veloshard/methods/{method_options(wildcards)['method']}")
+    return code_of("refit_genes", f"veloshard/kinetics/methods/{method_options(wildcards)['method']}")
 
 
 def fit_of(wildcards):
@@ -276,7 +279,7 @@ def truth_of(wildcards):
 
 def kinetics_of(wildcards):
     """The test of differential kinetics, for methods that have one."""
-    return f"results/{wildcards.dataset}/{wildcards.method}/kinetics.h5" if has_kinetics(wildcards) else []
+    return f"results/{wildcards.dataset}/{wildcards.method}/differential_kinetics.h5" if has_kinetics(wildcards) else []
 
 
 def kinetics_table_of(wildcards):
@@ -330,13 +333,13 @@ def fit_shards(wildcards):
     n_shards = config["shards"]
     if "genes_per_shard" in config:
         n_shards = -(-prepared_sizes(wildcards)["n_genes"] // config["genes_per_shard"])
-    return shard_files(wildcards, "shards", n_shards)
+    return shard_files(wildcards, "fit_shards", n_shards)
 
 
 def graph_shards(wildcards):
     """Graph shards of a result: as many as its dataset's number of cells asks for."""
     n_shards = -(-prepared_sizes(wildcards)["n_cells"] // config["graph"]["cells_per_shard"])
-    return shard_files(wildcards, "graph_shards", n_shards)
+    return shard_files(wildcards, "velocity_graph_shards", n_shards)
 
 
 def root_of(wildcards):
@@ -357,7 +360,7 @@ def expected_of(wildcards):
 def controls_code(wildcards):
     """Hash of the code that fits by this method and by those that it is compared with."""
     names = {"steady_state", "stochastic", "dynamical"}
-    return code_of("run_controls", *(f"veloshard/methods/{name}" for name in sorted(names)))
+    return code_of("run_negative_controls", *(f"veloshard/kinetics/methods/{name}" for name in sorted(names)))
 
 
 def fit_to_control(wildcards):
@@ -365,7 +368,7 @@ def fit_to_control(wildcards):
     return [] if wildcards.method in gene_wise_methods() else fit_of(wildcards)
 
 
-def modelled_controls(wildcards):
+def modeled_controls(wildcards):
     """What a model made of the controls that the config asks for; nothing for other methods."""
     place = f"results/{wildcards.dataset}/{wildcards.method}/controls"
     return [f"{place}/{control}.h5" for control in controls_of_model(wildcards)]
@@ -399,9 +402,9 @@ def reported_options(wildcards):
 def wanted_results():
     """All results of the run, for which nothing was asked beyond them."""
     place, every = "results/{dataset}/{method}", {"dataset": config["datasets"], "method": config["methods"]}
-    names = ["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "roots.csv", "trust.json"]
-    names += ["fates.csv", "drivers.csv", "fates.json"] if config["fates"]["enabled"] else []
-    names += ["transitions.h5ad"] if config["transitions"] else []
+    names = ["velocity.h5ad", "genes.csv", "cells.csv", "ranking.csv", "root_sensitivity.csv", "trust.json"]
+    names += ["fate_probabilities.csv", "lineage_drivers.csv", "fate_summary.json"] if config["fates"]["enabled"] else []
+    names += ["transition_matrix.h5ad"] if config["transitions"] else []
     names += ["dynamo.h5ad"] if config["dynamo"] else []
     files = expand(f"{place}/{{file}}", file=names, **every)
     files += expand(f"{place}/differential_kinetics.csv", dataset=config["datasets"], method=dynamical_methods())
@@ -486,7 +489,7 @@ def model_options(wildcards):
 def uncertainty_of(wildcards):
     """What posterior samples say, for methods that have them."""
     has_samples = method_options(wildcards).get("n_samples", 0) > 1
-    return f"results/{wildcards.dataset}/{wildcards.method}/uncertainty.h5" if has_samples else []
+    return f"results/{wildcards.dataset}/{wildcards.method}/posterior_scores.h5" if has_samples else []
 
 
 def model_code(wildcards):
@@ -541,4 +544,4 @@ def comparison_code(wildcards):
 
 def figure_code(wildcards):
     """Hash of the code that draws this figure."""
-    return code_of("draw_figure", f"veloshard/figures/{wildcards.figure}")
+    return code_of("draw_figure", f"veloshard/plotting/result/{wildcards.figure}")

@@ -1,14 +1,14 @@
-"""What spans genes: kept cells and genes, sizes, components, neighbours; and how the cells are shown."""
+"""What spans genes: kept cells and genes, sizes, components, neighbors; and how the cells are shown."""
 
 
 # a checkpoint, because the number of cells decides into how many jobs the velocity graph is split
 checkpoint prepare_data:
     input:
         counts="results/{dataset}/counts.h5ad",
-        sizes="results/{dataset}/ingested.json",
+        sizes="results/{dataset}/counts_sizes.json",
     output:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
     log:
         "logs/{dataset}/prepare_data.log",
     benchmark:
@@ -26,18 +26,18 @@ checkpoint prepare_data:
         "../scripts/prepare_data.py"
 
 
-rule embed_cells:
+rule compute_embedding:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
     output:
         "results/{dataset}/embedding.h5",
     log:
-        "logs/{dataset}/embed_cells.log",
+        "logs/{dataset}/compute_embedding.log",
     benchmark:
-        "results/benchmarks/{dataset}/embed_cells.jsonl"
+        "results/benchmarks/{dataset}/compute_embedding.jsonl"
     params:
-        code=code_of("embed_cells"),
+        code=code_of("compute_embedding"),
         options=embedding_options,
     conda:
         "../../envs/core.yaml"
@@ -46,14 +46,14 @@ rule embed_cells:
         mem_mb=embedding_memory,
         runtime=embedding_time,
     script:
-        "../scripts/embed_cells.py"
+        "../scripts/compute_embedding.py"
 
 
 rule summarize_quality:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
-        checked="results/{dataset}/checked.json",
+        sizes="results/{dataset}/prepared_sizes.json",
+        checked="results/{dataset}/option_warnings.json",
     output:
         "results/{dataset}/qc.json",
     log:
@@ -78,7 +78,7 @@ rule score_cell_cycle:
     input:
         counts="results/{dataset}/counts.h5ad",
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/ingested.json",
+        sizes="results/{dataset}/counts_sizes.json",
     output:
         "results/{dataset}/cell_cycle.h5",
     log:

@@ -8,7 +8,7 @@ rule tabulate_results:
     input:
         genes="results/{dataset}/{method}/genes.csv",
         ranking="results/{dataset}/{method}/ranking.csv",
-        roots="results/{dataset}/{method}/roots.csv",
+        roots="results/{dataset}/{method}/root_sensitivity.csv",
         trust="results/{dataset}/{method}/trust.json",
         kinetics=kinetics_table_of,
     output:
@@ -53,6 +53,7 @@ rule tabulate_run:
     params:
         code=code_of("tabulate_run"),
         benchmarks="results/benchmarks",
+        rules=RULES,
     conda:
         "../../envs/core.yaml"
     threads: 1

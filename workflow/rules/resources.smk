@@ -26,16 +26,16 @@ def size_of_source(wildcards, input):
 
 def genes_in_shard(wildcards, sizes):
     """Genes of the largest shard of the split that a wildcard like 2-of-5 speaks of."""
-    return -(-sizes["n_genes"] // int(wildcards.genes.split("-of-")[1]))
+    return -(-sizes["n_genes"] // int(wildcards.gene_shard.split("-of-")[1]))
 
 
 def cells_in_shard(wildcards, sizes):
     """Cells of the largest shard of the split that a wildcard like 2-of-5 speaks of."""
-    return -(-sizes["n_cells"] // int(wildcards.cells.split("-of-")[1]))
+    return -(-sizes["n_cells"] // int(wildcards.cell_shard.split("-of-")[1]))
 
 
 def edges_of_graph(n_edges):
-    """Edges of the velocity graph of neighbours and their neighbours, which is at most this much denser."""
+    """Edges of the velocity graph of neighbors and their neighbors, which is at most this much denser."""
     return 30 * n_edges
 
 
@@ -64,18 +64,18 @@ def check_memory(wildcards, input, attempt):
 
 
 def prepare_memory(wildcards, input, attempt):
-    """Several copies of the counts; the neighbour search adds a block of distances."""
+    """Several copies of the counts; the neighbor search adds a block of distances."""
     return megabytes(120 * sizes_of(input)["n_counts"] + 1e9, attempt)
 
 
 def prepare_time(wildcards, input, attempt):
-    """An exact search for neighbours compares all pairs of cells."""
+    """An exact search for neighbors compares all pairs of cells."""
     sizes = sizes_of(input)
     return minutes(1e-6 * sizes["n_counts"] + 3e-8 * sizes["n_cells"] ** 2, attempt)
 
 
 def embedding_memory(wildcards, input, attempt):
-    """The prepared data, and the neighbour graph a few times over."""
+    """The prepared data, and the neighbor graph a few times over."""
     sizes = sizes_of(input)
     return megabytes(24 * sizes["n_counts"] + 100 * sizes["n_edges"], attempt)
 
@@ -96,7 +96,7 @@ def annotations_time(wildcards, input, attempt):
 
 
 def fit_memory(wildcards, input, attempt):
-    """Moments and layers of the shard's genes, and the neighbour graph."""
+    """Moments and layers of the shard's genes, and the neighbor graph."""
     sizes = sizes_of(input)
     # two moments, five layers and working copies of single precision; indices and weights of an edge
     return megabytes(40 * sizes["n_cells"] * genes_in_shard(wildcards, sizes) + 40 * sizes["n_edges"], attempt)
@@ -132,7 +132,7 @@ def layers_time(wildcards, input, attempt):
 
 
 def graph_memory(wildcards, input, attempt):
-    """Moments of all cells, as they are and scaled, velocities, and edges to neighbours of neighbours."""
+    """Moments of all cells, as they are and scaled, velocities, and edges to neighbors of neighbors."""
     sizes = sizes_of(input)
     edges = edges_of_graph(sizes["n_edges"]) * cells_in_shard(wildcards, sizes) / sizes["n_cells"]
     return megabytes(16 * sizes["n_cells"] * sizes["n_genes"] + 12 * edges, attempt)
@@ -205,19 +205,19 @@ def refit_time(wildcards, input, attempt):
 
 
 def ranking_memory(wildcards, input, attempt):
-    """Blocks of genes; all neighbours' neighbours of some thousand cells."""
+    """Blocks of genes; all neighbors' neighbors of some thousand cells."""
     sizes = sizes_of(input)
     return megabytes(16 * sizes["n_counts"] + 100 * sizes["n_edges"] + 1e9, attempt)
 
 
 def ranking_time(wildcards, input, attempt):
-    """A likelihood of each gene in each cell, and pairs of neighbourhoods."""
+    """A likelihood of each gene in each cell, and pairs of neighborhoods."""
     sizes = sizes_of(input)
     return minutes(1e-6 * sizes["n_cells"] * sizes["n_genes"] + 1e-5 * sizes["n_edges"], attempt)
 
 
 def cell_cycle_memory(wildcards, input, attempt):
-    """All counts, normalised and as logarithms."""
+    """All counts, normalized and as logarithms."""
     return megabytes(30 * sizes_of(input)["n_counts"], attempt)
 
 
@@ -256,7 +256,7 @@ def controls_time(wildcards, input, attempt):
 
 
 def comparison_memory(wildcards, input, attempt):
-    """Products of the velocities of each pair of methods, neighbours of a cell, and blocks of genes."""
+    """Products of the velocities of each pair of methods, neighbors of a cell, and blocks of genes."""
     sizes, n_methods = sizes_of(input), len(config["methods"]) + 1
     pairs = n_methods * (n_methods - 1) / 2
     # blocks are of at least one gene, and ranks are of 2000 cells
@@ -265,7 +265,7 @@ def comparison_memory(wildcards, input, attempt):
 
 
 def comparison_time(wildcards, input, attempt):
-    """A few products for each pair of methods, cell and gene, and one for each pair of neighbours and gene."""
+    """A few products for each pair of methods, cell and gene, and one for each pair of neighbors and gene."""
     sizes, n_methods = sizes_of(input), len(config["methods"]) + 1
     products = n_methods * (n_methods - 1) / 2 * sizes["n_cells"] + n_methods * sizes["n_edges"]
     return minutes(2e-8 * products * sizes["n_genes"], attempt)
@@ -313,7 +313,7 @@ def field_time(wildcards, input, attempt):
 
 
 def portrait_memory(wildcards, input, attempt):
-    """Components of the cells several times over, the neighbour graph, kernels and Jacobians of a block of cells."""
+    """Components of the cells several times over, the neighbor graph, kernels and Jacobians of a block of cells."""
     sizes, n_dims = sizes_of(input), config["preprocess"]["n_pcs"]
     block = 1e5 * field_controls(wildcards, sizes) + (5e4 + 8 * field_controls(wildcards, sizes)) * n_dims**2
     return megabytes((1000 + 80 * n_dims) * sizes["n_cells"] + 100 * sizes["n_edges"] + block, attempt)
@@ -349,7 +349,7 @@ def fate_memory(wildcards, input, attempt):
 
 
 def fate_time(wildcards, input, attempt):
-    """Cosines to the neighbours, and the decomposition."""
+    """Cosines to the neighbors, and the decomposition."""
     sizes = sizes_of(input)
     cubed = (5e-10 if seeks_states(wildcards) else 1e-12) * sizes["n_cells"] ** 3
     return minutes(30 + 3e-6 * sizes["n_cells"] * sizes["n_genes"] + cubed, attempt)

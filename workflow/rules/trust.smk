@@ -2,20 +2,20 @@
 
 
 # the data of a control, for other people's models, which run on it as on the dataset itself
-rule export_control:
+rule export_negative_control:
     input:
         counts="results/{dataset}/counts.h5ad",
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
     output:
-        temp("results/{dataset}/controls/{control}.h5"),
+        temp("results/{dataset}/negative_controls/{control}.h5"),
     log:
-        "logs/{dataset}/export_control/{control}.log",
+        "logs/{dataset}/export_negative_control/{control}.log",
     benchmark:
-        "results/benchmarks/{dataset}/export_control/{control}.jsonl"
+        "results/benchmarks/{dataset}/export_negative_control/{control}.jsonl"
     params:
-        code=code_of("export_control"),
+        code=code_of("export_negative_control"),
         clusters=clusters_of,
         genes=genes_of,
         max_cells=config["trust"]["max_cells"],
@@ -27,44 +27,44 @@ rule export_control:
         mem_mb=controls_memory,
         runtime=controls_time,
     script:
-        "../scripts/export_control.py"
+        "../scripts/export_negative_control.py"
 
 
-use rule run_model as run_model_on_control with:
+use rule run_model as run_model_on_negative_control with:
     input:
-        cells="results/{dataset}/controls/{control}.h5",
-        sizes="results/{dataset}/sizes.json",
+        cells="results/{dataset}/negative_controls/{control}.h5",
+        sizes="results/{dataset}/prepared_sizes.json",
         environment=model_environment,
     output:
-        result="results/{dataset}/{method}/controls/{control}.h5",
-        samples=temp("results/{dataset}/{method}/controls/{control}_samples.h5"),
-        folder=temp(directory("results/{dataset}/{method}/controls/{control}")),
+        result="results/{dataset}/{method}/negative_controls/{control}.h5",
+        samples=temp("results/{dataset}/{method}/negative_controls/{control}_posterior_samples.h5"),
+        folder=temp(directory("results/{dataset}/{method}/negative_controls/{control}")),
     log:
-        "logs/{dataset}/{method}/run_model_on_control/{control}.log",
+        "logs/{dataset}/{method}/run_model_on_negative_control/{control}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/run_model_on_control/{control}.jsonl"
+        "results/benchmarks/{dataset}/{method}/run_model_on_negative_control/{control}.jsonl"
 
 
-rule run_controls:
+rule run_negative_controls:
     input:
         compiled=compiled_fit,
         fit=fit_to_control,
-        modelled=modelled_controls,
+        modeled=modeled_controls,
         counts="results/{dataset}/counts.h5ad",
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
     output:
-        "results/{dataset}/{method}/controls.json",
+        "results/{dataset}/{method}/negative_controls.json",
     log:
-        "logs/{dataset}/{method}/run_controls.log",
+        "logs/{dataset}/{method}/run_negative_controls.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/run_controls.jsonl"
+        "results/benchmarks/{dataset}/{method}/run_negative_controls.jsonl"
     params:
         code=controls_code,
         clusters=clusters_of,
         genes=genes_of,
         method=method_options,
-        modelled=controls_of_model,
+        modeled=controls_of_model,
         sqrt_transform=stabilizes_variance,
         scale_genes=scales_genes,
         max_cells=config["trust"]["max_cells"],
@@ -76,26 +76,26 @@ rule run_controls:
         mem_mb=controls_memory,
         runtime=controls_time,
     script:
-        "../scripts/run_controls.py"
+        "../scripts/run_negative_controls.py"
 
 
-rule judge_result:
+rule compute_verdict:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         quality="results/{dataset}/qc.json",
         embedding="results/{dataset}/embedding.h5",
-        projection="results/{dataset}/{method}/projection.h5",
-        time="results/{dataset}/{method}/time.h5",
-        controls="results/{dataset}/{method}/controls.json",
+        projection="results/{dataset}/{method}/velocity_embedding.h5",
+        time="results/{dataset}/{method}/pseudotime.h5",
+        controls="results/{dataset}/{method}/negative_controls.json",
     output:
         "results/{dataset}/{method}/trust.json",
     log:
-        "logs/{dataset}/{method}/judge_result.log",
+        "logs/{dataset}/{method}/compute_verdict.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/judge_result.jsonl"
+        "results/benchmarks/{dataset}/{method}/compute_verdict.jsonl"
     params:
-        code=code_of("judge_result"),
+        code=code_of("compute_verdict"),
         clusters=clusters_of,
         root=root_of,
         expected=expected_of,
@@ -107,20 +107,20 @@ rule judge_result:
         mem_mb=annotations_memory,
         runtime=annotations_time,
     script:
-        "../scripts/judge_result.py"
+        "../scripts/compute_verdict.py"
 
 
 # one rule, after all others: when it fails, everything is there for all to read
-rule require_trust:
+rule require_verdict:
     input:
         wanted_results(),
         verdicts=expand("results/{dataset}/{method}/trust.json", dataset=config["datasets"], method=config["methods"]),
     output:
-        touch("results/trusted.txt"),
+        touch("results/verdicts_accepted.txt"),
     log:
-        "logs/require_trust.log",
+        "logs/require_verdict.log",
     params:
-        code=code_of("require_trust"),
+        code=code_of("require_verdict"),
         least=config["trust"].get("fail_below"),
     conda:
         "../../envs/core.yaml"
@@ -129,4 +129,4 @@ rule require_trust:
         mem_mb=1000,
         runtime=10,
     script:
-        "../scripts/require_trust.py"
+        "../scripts/require_verdict.py"

@@ -3,18 +3,18 @@
 
 # As `check_options`, with priority before the fits, and apart from it: what is asked of a field is no reason to put results
 # together again.
-rule check_fields:
+rule check_vector_field_options:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
     output:
         touch("results/{dataset}/vector_field_checked.txt"),
     log:
-        "logs/{dataset}/check_fields.log",
+        "logs/{dataset}/check_vector_field_options.log",
     benchmark:
-        "results/benchmarks/{dataset}/check_fields.jsonl"
+        "results/benchmarks/{dataset}/check_vector_field_options.jsonl"
     params:
-        code=code_of("check_fields"),
+        code=code_of("check_vector_field_options"),
         options=asked_of_fields,
     priority: 100
     conda:
@@ -24,22 +24,22 @@ rule check_fields:
         mem_mb=annotations_memory,
         runtime=20,
     script:
-        "../scripts/check_fields.py"
+        "../scripts/check_vector_field_options.py"
 
 
-rule learn_field:
+rule learn_vector_field:
     input:
-        places=places_of_space,
-        sizes="results/{dataset}/sizes.json",
-        graph="results/{dataset}/{method}/graph.h5",
+        coordinates=coordinates_of_basis,
+        sizes="results/{dataset}/prepared_sizes.json",
+        graph="results/{dataset}/{method}/velocity_graph.h5",
     output:
-        "results/{dataset}/{method}/vector_field/{space}.h5",
+        "results/{dataset}/{method}/vector_field/vector_field_{basis}.h5",
     log:
-        "logs/{dataset}/{method}/vector_field/learn_field/{space}.log",
+        "logs/{dataset}/{method}/vector_field/learn_vector_field/{basis}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/learn_field/{space}.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/learn_vector_field/{basis}.jsonl"
     params:
-        code=code_of("learn_field"),
+        code=code_of("learn_vector_field"),
         options=field_settings,
     conda:
         "../../envs/core.yaml"
@@ -48,26 +48,26 @@ rule learn_field:
         mem_mb=field_memory,
         runtime=field_time,
     script:
-        "../scripts/learn_field.py"
+        "../scripts/learn_vector_field.py"
 
 
-rule describe_field:
+rule compute_vector_field_geometry:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/components.h5",
-        plane="results/{dataset}/{method}/vector_field/embedding.h5",
+        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        plane="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
     output:
         geometry="results/{dataset}/{method}/vector_field/geometry.h5",
         cells="results/{dataset}/{method}/vector_field/cells.csv",
         genes="results/{dataset}/{method}/vector_field/genes.csv",
     log:
-        "logs/{dataset}/{method}/vector_field/describe_field.log",
+        "logs/{dataset}/{method}/vector_field/compute_vector_field_geometry.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/describe_field.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/compute_vector_field_geometry.jsonl"
     params:
-        code=code_of("describe_field"),
+        code=code_of("compute_vector_field_geometry"),
         clusters=clusters_of,
     conda:
         "../../envs/core.yaml"
@@ -76,25 +76,25 @@ rule describe_field:
         mem_mb=portrait_memory,
         runtime=portrait_time,
     script:
-        "../scripts/describe_field.py"
+        "../scripts/compute_vector_field_geometry.py"
 
 
-rule map_topography:
+rule compute_topography:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/components.h5",
-        plane="results/{dataset}/{method}/vector_field/embedding.h5",
+        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        plane="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
     output:
         topography="results/{dataset}/{method}/vector_field/topography.h5",
         points="results/{dataset}/{method}/vector_field/fixed_points.csv",
     log:
-        "logs/{dataset}/{method}/vector_field/map_topography.log",
+        "logs/{dataset}/{method}/vector_field/compute_topography.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/map_topography.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/compute_topography.jsonl"
     params:
-        code=code_of("map_topography"),
+        code=code_of("compute_topography"),
         clusters=clusters_of,
         random_state=field_state,
     conda:
@@ -104,24 +104,24 @@ rule map_topography:
         mem_mb=portrait_memory,
         runtime=portrait_time,
     script:
-        "../scripts/map_topography.py"
+        "../scripts/compute_topography.py"
 
 
-rule rank_regulation:
+rule rank_regulators:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/components.h5",
+        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         regulation="results/{dataset}/{method}/vector_field/regulation.h5",
         table="results/{dataset}/{method}/vector_field/regulation.csv",
     log:
-        "logs/{dataset}/{method}/vector_field/rank_regulation.log",
+        "logs/{dataset}/{method}/vector_field/rank_regulators.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/rank_regulation.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/rank_regulators.jsonl"
     params:
-        code=code_of("rank_regulation"),
+        code=code_of("rank_regulators"),
         clusters=clusters_of,
         genes=regulation_of,
     conda:
@@ -131,24 +131,24 @@ rule rank_regulation:
         mem_mb=portrait_memory,
         runtime=portrait_time,
     script:
-        "../scripts/rank_regulation.py"
+        "../scripts/rank_regulators.py"
 
 
-rule follow_cells:
+rule integrate_trajectories:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/components.h5",
+        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         trajectories="results/{dataset}/{method}/vector_field/trajectories.h5",
         table="results/{dataset}/{method}/vector_field/trajectories.csv",
     log:
-        "logs/{dataset}/{method}/vector_field/follow_cells.log",
+        "logs/{dataset}/{method}/vector_field/integrate_trajectories.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/follow_cells.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/integrate_trajectories.jsonl"
     params:
-        code=code_of("follow_cells"),
+        code=code_of("integrate_trajectories"),
         clusters=clusters_of,
         options=trajectories_of,
         random_state=field_state,
@@ -159,25 +159,25 @@ rule follow_cells:
         mem_mb=portrait_memory,
         runtime=courses_time,
     script:
-        "../scripts/follow_cells.py"
+        "../scripts/integrate_trajectories.py"
 
 
-rule find_paths:
+rule find_least_action_paths:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/components.h5",
+        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
-        paths="results/{dataset}/{method}/vector_field/paths.h5",
-        table="results/{dataset}/{method}/vector_field/paths.csv",
-        genes="results/{dataset}/{method}/vector_field/path_genes.csv",
+        paths="results/{dataset}/{method}/vector_field/least_action_paths.h5",
+        table="results/{dataset}/{method}/vector_field/least_action_paths.csv",
+        genes="results/{dataset}/{method}/vector_field/least_action_path_genes.csv",
     log:
-        "logs/{dataset}/{method}/vector_field/find_paths.log",
+        "logs/{dataset}/{method}/vector_field/find_least_action_paths.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/find_paths.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/find_least_action_paths.jsonl"
     params:
-        code=code_of("find_paths"),
+        code=code_of("find_least_action_paths"),
         clusters=clusters_of,
         pairs=paths_of,
     conda:
@@ -187,24 +187,24 @@ rule find_paths:
         mem_mb=portrait_memory,
         runtime=paths_time,
     script:
-        "../scripts/find_paths.py"
+        "../scripts/find_least_action_paths.py"
 
 
-rule perturb_cells:
+rule predict_perturbation:
     input:
         prepared="results/{dataset}/prepared.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/components.h5",
+        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         perturbed="results/{dataset}/{method}/vector_field/perturbations/{perturbation}.h5",
         genes="results/{dataset}/{method}/vector_field/perturbations/{perturbation}.csv",
     log:
-        "logs/{dataset}/{method}/vector_field/perturb_cells/{perturbation}.log",
+        "logs/{dataset}/{method}/vector_field/predict_perturbation/{perturbation}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/perturb_cells/{perturbation}.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/predict_perturbation/{perturbation}.jsonl"
     params:
-        code=code_of("perturb_cells"),
+        code=code_of("predict_perturbation"),
         clusters=clusters_of,
         changes=changes_of,
     conda:
@@ -214,32 +214,32 @@ rule perturb_cells:
         mem_mb=portrait_memory,
         runtime=portrait_time,
     script:
-        "../scripts/perturb_cells.py"
+        "../scripts/predict_perturbation.py"
 
 
-rule draw_field:
+rule draw_vector_field:
     input:
         result="results/{dataset}/{method}/velocity.h5ad",
-        sizes="results/{dataset}/sizes.json",
+        sizes="results/{dataset}/prepared_sizes.json",
         found=found_in_field,
     output:
         png=report(
-            "results/{dataset}/{method}/vector_field/figures/{portrait}.png",
+            "results/{dataset}/{method}/vector_field/figures/{figure}.png",
             caption="../report/field_figure.rst",
             category="{dataset}",
             subcategory="{method}",
-            labels={"figure": "vector field: {portrait}"},
+            labels={"figure": "vector field: {figure}"},
         ),
-        pdf="results/{dataset}/{method}/vector_field/figures/{portrait}.pdf",
+        pdf="results/{dataset}/{method}/vector_field/figures/{figure}.pdf",
     log:
-        "logs/{dataset}/{method}/vector_field/draw_field/{portrait}.log",
+        "logs/{dataset}/{method}/vector_field/draw_vector_field/{figure}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{method}/vector_field/draw_field/{portrait}.jsonl"
+        "results/benchmarks/{dataset}/{method}/vector_field/draw_vector_field/{figure}.jsonl"
     params:
         code=field_figure_code,
         style=figure_style,
     wildcard_constraints:
-        portrait="[A-Za-z0-9_.-]+",
+        figure="[A-Za-z0-9_.-]+",
     priority: -1
     conda:
         "../../envs/core.yaml"
@@ -248,4 +248,4 @@ rule draw_field:
         mem_mb=annotations_memory,
         runtime=annotations_time,
     script:
-        "../scripts/draw_field.py"
+        "../scripts/draw_vector_field.py"

@@ -1,6 +1,10 @@
-from veloshard import options, runtime, store
+from veloshard import runtime
+from veloshard.io.prepared import load_annotations
+from veloshard.io.text_files import save_json
+from veloshard.preprocessing.validation import check_options
 
 runtime.start(snakemake)
-counts = store.load_annotations(snakemake.input.counts)
-warnings = options.check_options(counts, dataset=snakemake.wildcards.dataset, **snakemake.params.options)
-store.save_json(snakemake.output[0], {"warnings": warnings})
+counts = load_annotations(snakemake.input.counts)
+dataset = snakemake.wildcards.dataset
+warnings = check_options(counts, dataset=dataset, key=f"datasets.{dataset}", **snakemake.params.options)
+save_json(snakemake.output[0], {"warnings": warnings})

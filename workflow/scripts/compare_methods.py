@@ -1,10 +1,11 @@
-from veloshard import comparison, runtime
+from veloshard import runtime
+from veloshard.evaluation.comparison import ResultFiles, compare_methods
 
 runtime.start(snakemake)
 files, params = snakemake.input, snakemake.params
-of_methods = zip(*(files[name] for name in comparison.Files._fields), strict=True)
-tables = comparison.compare(
-    {name: comparison.Files(*paths) for name, paths in zip(params.methods, of_methods, strict=True)},
+paths_of_methods = zip(*(files[name] for name in ResultFiles._fields), strict=True)
+tables = compare_methods(
+    {name: ResultFiles(*paths) for name, paths in zip(params.methods, paths_of_methods, strict=True)},
     prepared=files.prepared,
     embedding=files.embedding,
     truth=files.truth,

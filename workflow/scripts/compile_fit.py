@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from veloshard import runtime, warm_up
+from veloshard import compilation, runtime
 
 runtime.start(snakemake)
-warm_up.compile_fit(**snakemake.params.options)
+compilation.compile_fit(**snakemake.params.options)
 Path(snakemake.output[0]).touch()

@@ -1,9 +1,10 @@
-from veloshard import comparison, figures, runtime
+from veloshard import plotting, runtime
+from veloshard.evaluation.comparison import load_comparison
 
 runtime.start(snakemake)
-style = figures.Style(**snakemake.params.style)
-draw = figures.load(snakemake.wildcards.figure, of="comparison")
+style = plotting.Style(**snakemake.params.style)
+draw = plotting.load(snakemake.wildcards.figure, group="comparison")
 files = {name: snakemake.input[name] for name in ("pairs", "cells", "embedding")}
-figure = draw(comparison.load_compared(**files, dataset=snakemake.wildcards.dataset), style=style)
+figure = draw(load_comparison(**files, dataset=snakemake.wildcards.dataset), style=style)
 for path in snakemake.output:
-    figures.save(figure, path, style.dpi)
+    plotting.save(figure, path, style.dpi)

@@ -1,9 +1,10 @@
-from veloshard import figures, runtime, store
+from veloshard import plotting, runtime
+from veloshard.io.results import open_result
 
 runtime.start(snakemake)
-style = figures.Style(**snakemake.params.style)
-with store.open_result(snakemake.input.result) as result:
-    draw = figures.load(snakemake.wildcards.figure)
+style = plotting.Style(**snakemake.params.style)
+with open_result(snakemake.input.result) as result:
+    draw = plotting.load(snakemake.wildcards.figure)
     figure = draw(result, style=style, **snakemake.params.options)
 for path in snakemake.output:
-    figures.save(figure, path, style.dpi)
+    plotting.save(figure, path, style.dpi)

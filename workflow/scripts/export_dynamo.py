@@ -1,11 +1,15 @@
 import anndata
-from veloshard import dynamo, runtime, store
+from veloshard import runtime
+from veloshard.io.fits import load_fit_genes
+from veloshard.io.hdf5 import load_arrays
+from veloshard.output.anndata_result import add_dense_layers
+from veloshard.output.dynamo_export import LAYERS, as_dynamo_input
 
 runtime.start(snakemake)
 files = snakemake.input
-result = dynamo.dynamo_input(
-    anndata.read_h5ad(files.prepared), genes=store.load_fit_genes(files.fit), places=store.load_arrays(files.embedding)
+result = as_dynamo_input(
+    anndata.read_h5ad(files.prepared), genes=load_fit_genes(files.fit), embedding=load_arrays(files.embedding)
 )
 result.write_h5ad(snakemake.output[0])
-# Dynamo's own files have zeros where nothing was fitted
-store.add_layers(snakemake.output[0], files.prepared, files.fit, names=dynamo.LAYERS, missing=0)
+# as in Dynamo's own files, genes without a fit have zeros
+add_dense_layers(snakemake.output[0], files.prepared, files.fit, names=LAYERS, missing=0)

@@ -1,7 +1,10 @@
-from veloshard import methods, runtime, store
+from veloshard import runtime
+from veloshard.io.fits import save_fit_shard
+from veloshard.io.prepared import load_gene_block
+from veloshard.kinetics import methods
 
 runtime.start(snakemake)
-item = snakemake.wildcards.genes
-block, fingerprint = store.load_block(snakemake.input.prepared, item)
+shard = snakemake.wildcards.gene_shard
+block, fingerprint = load_gene_block(snakemake.input.prepared, shard)
 fit = methods.run(block, **snakemake.params.options)
-store.save_shard(snakemake.output[0], fit, block.names, item=item, fingerprint=fingerprint)
+save_fit_shard(snakemake.output[0], fit, block.names, shard=shard, fingerprint=fingerprint)

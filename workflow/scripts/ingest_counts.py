@@ -1,11 +1,15 @@
-from veloshard import ingest, runtime, store
+from veloshard import runtime
+from veloshard.io.prepared import dataset_sizes
+from veloshard.io.text_files import save_json
+from veloshard.preprocessing.ingest import ingest_counts
 
 runtime.start(snakemake)
-counts = ingest.ingest(
+counts = ingest_counts(
     snakemake.params.source,
     dataset=snakemake.wildcards.dataset,
     sha256=snakemake.params.content,
+    key=f"datasets.{snakemake.wildcards.dataset}",
     **snakemake.params.options,
 )
 counts.write_h5ad(snakemake.output.counts)
-store.save_json(snakemake.output.sizes, store.sizes(counts))
+save_json(snakemake.output.sizes, dataset_sizes(counts))

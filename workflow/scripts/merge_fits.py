@@ -1,11 +1,14 @@
 from functools import partial
 
-from veloshard import methods, runtime, store
+from veloshard import runtime
+from veloshard.io.fits import merge_fit_shards
+from veloshard.io.prepared import load_prepared
+from veloshard.kinetics import methods
 
 runtime.start(snakemake)
-store.merge_shards(
+merge_fit_shards(
     snakemake.output[0],
     snakemake.input.shards,
-    prepared=store.load_prepared(snakemake.input.prepared),
+    prepared=load_prepared(snakemake.input.prepared),
     select=partial(methods.select, **snakemake.params.options),
 )

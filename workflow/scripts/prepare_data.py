@@ -1,8 +1,12 @@
 import anndata
-from veloshard import preprocess, runtime, store
+from veloshard import runtime
+from veloshard.io.prepared import dataset_sizes, save_prepared
+from veloshard.io.text_files import save_json
+from veloshard.preprocessing.prepare import prepare_data
 
 runtime.start(snakemake)
 counts = anndata.read_h5ad(snakemake.input.counts)
-prepared = preprocess.prepare(counts, dataset=snakemake.wildcards.dataset, **snakemake.params.options)
-store.save_prepared(snakemake.output.prepared, prepared)
-store.save_json(snakemake.output.sizes, store.sizes(prepared))
+dataset = snakemake.wildcards.dataset
+prepared = prepare_data(counts, dataset=dataset, key=f"datasets.{dataset}", **snakemake.params.options)
+save_prepared(snakemake.output.prepared, prepared)
+save_json(snakemake.output.sizes, dataset_sizes(prepared))

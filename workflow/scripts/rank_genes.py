@@ -1,6 +1,7 @@
-from veloshard import ranking, runtime
+from veloshard import runtime
+from veloshard.analysis.rank_genes import rank_genes
 
 runtime.start(snakemake)
 files = snakemake.input
-ranked = ranking.rank_genes(files.prepared, files.fit, clusters=snakemake.params.clusters)
-ranked.to_csv(snakemake.output[0], index=False)
+ranking = rank_genes(files.prepared, files.fit, clusters=snakemake.params.clusters)
+ranking.to_csv(snakemake.output[0], index=False)

@@ -1,9 +1,17 @@
-from veloshard import cell_cycle, runtime, selection, store
+from veloshard import runtime
+from veloshard.io.hdf5 import save_arrays
+from veloshard.io.prepared import load_counts, load_prepared
+from veloshard.preprocessing.cell_cycle import score_cell_cycle
+from veloshard.preprocessing.gene_selection import drop_excluded_genes
 
 runtime.start(snakemake)
-cells = store.load_prepared(snakemake.input.prepared).cells
-counts = selection.without_excluded(
-    store.load_counts(snakemake.input.counts, cells), dataset=snakemake.wildcards.dataset, **snakemake.params.genes
+dataset = snakemake.wildcards.dataset
+cells = load_prepared(snakemake.input.prepared).cells
+counts = drop_excluded_genes(
+    load_counts(snakemake.input.counts, cells),
+    dataset=dataset,
+    key=f"datasets.{dataset}.genes",
+    **snakemake.params.genes,
 )
-scores = cell_cycle.score_cell_cycle(counts, cells, random_state=snakemake.params.random_state)
-store.save_arrays(snakemake.output[0], scores)
+scores = score_cell_cycle(counts, cells, random_state=snakemake.params.random_state)
+save_arrays(snakemake.output[0], scores)

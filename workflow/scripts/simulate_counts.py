@@ -1,4 +1,5 @@
-from veloshard import assemble, runtime
+from veloshard import runtime
+from veloshard.simulation import simulate_counts
 
 runtime.start(snakemake)
-assemble.simulated_counts(**snakemake.params.options).write_h5ad(snakemake.output[0])
+simulate_counts(**snakemake.params.options).write_h5ad(snakemake.output[0])

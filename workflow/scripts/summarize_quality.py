@@ -1,10 +1,13 @@
-from veloshard import quality, runtime, store
+from veloshard import runtime
+from veloshard.io.prepared import load_annotations
+from veloshard.io.text_files import load_json, save_json
+from veloshard.preprocessing.quality import summarize_quality
 
 runtime.start(snakemake)
-summary = quality.quality_control(
-    store.load_annotations(snakemake.input.prepared),
+summary = summarize_quality(
+    load_annotations(snakemake.input.prepared),
     clusters=snakemake.params.clusters,
-    **store.load_json(snakemake.input.checked),
+    **load_json(snakemake.input.checked),
     **snakemake.params.thresholds,
 )
-store.save_json(snakemake.output[0], summary)
+save_json(snakemake.output[0], summary)

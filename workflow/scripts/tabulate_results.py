@@ -1,8 +1,9 @@
 from pathlib import Path
 
-from veloshard import pages, runtime, tables
+from veloshard import runtime
+from veloshard.report import html_tables, result_tables
 
 runtime.start(snakemake)
 name = f"{snakemake.wildcards.dataset}, {snakemake.wildcards.method}"
-explanation, found = tables.result_tables(**dict(snakemake.input.items()))
-Path(snakemake.output[0]).write_text(pages.table_page(name, explanation, found), encoding="utf-8")
+explanation, tables = result_tables.result_tables(**dict(snakemake.input.items()))
+Path(snakemake.output[0]).write_text(html_tables.html_page(name, explanation, tables), encoding="utf-8")

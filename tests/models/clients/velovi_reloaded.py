@@ -1,7 +1,9 @@
-"""What scvi-tools itself says of a model that velovi.py saved: velovi_reloaded.py RUN_MODEL CELLS FOLDER SEED ANSWERS.
+"""Compute the results of scvi-tools for a model that velovi.py saved, for tests/models/test_velovi.py.
 
-For the Python of envs/velovi.yaml.  Answers, one .npz: the library's velocities, time, expression fit and directional
-uncertainty of the posterior sample with this seed or, where it takes all, of a few; all of scaled moments.
+    velovi_reloaded.py RUN_MODEL CELLS FOLDER SEED ANSWERS
+
+Runs in the environment of the model. ANSWERS is an .npz file with the library's velocities of three posterior draws,
+their directional uncertainty, and time and fitted expression of the draw with this seed, all for scaled moments.
 """
 
 import runpy
@@ -16,31 +18,31 @@ from scvi.external import VELOVI
 from scvi.external.velovi._model import _compute_directional_statistics_tensor
 
 run_model, path, folder, seed, answers = sys.argv[1:]
-read = runpy.run_path(run_model)
-velovi = read["load_model"]("velovi")
+functions = runpy.run_path(run_model)
+velovi = functions["load_model"]("velovi")
 scaling = pd.read_csv(Path(folder) / "scaling.csv", index_col="gene")
-cells = read["load_cells"](path)[:, scaling.index]
+cells = functions["load_cells"](path)[:, scaling.index]
 layers = {
     name: ((cells.layers[name] - scaling[f"{name}_minimum"].to_numpy()) / scaling[f"{name}_range"].to_numpy())
     for name in ("Ms", "Mu")
 }
 layers = {name: moments.astype(np.float32) for name, moments in layers.items()}
-given = AnnData(obs=cells.obs, var=pd.DataFrame(index=scaling.index), layers=layers)
-model = VELOVI.load(str(Path(folder) / "velovi"), given, accelerator="cpu")
-# made once: to go through a loader takes a random number
-batches = list(model._make_data_loader(given, batch_size=64))
+adata = AnnData(obs=cells.obs, var=pd.DataFrame(index=scaling.index), layers=layers)
+model = VELOVI.load(str(Path(folder) / "velovi"), adata, accelerator="cpu")
+# loaded once, because each pass through a data loader draws a random number
+batches = list(model._make_data_loader(adata, batch_size=64))
 model._make_data_loader = lambda **_: batches
 
 
 def seeded(function, seed=int(seed), **options):
-    """What a method of the library returns, which does not seed itself."""
+    """Return the result of a method of the library after setting the seed."""
     torch.manual_seed(seed)
     return function(return_numpy=True, **options)
 
 
 @torch.inference_mode()
 def decoded(name):
-    """Parts or probabilities behind the same sample."""
+    """Return decoded parameters of the draw with this seed."""
     torch.manual_seed(int(seed))
     return torch.cat([model.module(tensors, compute_loss=False)[1][name] for tensors in batches]).numpy()
 
@@ -61,9 +63,9 @@ for cluster in set(clusters):
 permuted = scaled._replace(spliced=permuted[0], unspliced=permuted[1])
 scores = {
     name: velovi.permutation_scores(
-        model.module, some, velovi.posterior_means(model.module, some, draws), clusters, draws
+        model.module, moments, velovi.posterior_means(model.module, moments, draws), clusters, draws
     ).to_numpy()
-    for name, some in (("true", scaled), ("permuted", permuted))
+    for name, moments in (("observed", scaled), ("permuted", permuted))
 }
 
 np.savez(

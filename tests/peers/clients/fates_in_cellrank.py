@@ -1,7 +1,7 @@
-"""What CellRank and our program make of a walk whose fates are known: answers.json in a folder.
+"""Compute fate probabilities for a transition matrix with known fates: writes answers.json to a folder.
 
-Runs in CellRank's own environment: `python -I fates_in_cellrank.py transitions.h5ad folder`, of a chain of cells whose
-ends are the terminal states.
+Runs in CellRank's environment: `python -I fates_in_cellrank.py transition_matrix.h5ad folder`. The cells form a chain
+whose ends are the terminal states.
 """
 
 import json
@@ -15,54 +15,58 @@ from cellrank.kernels import PrecomputedKernel
 
 SCRIPTS = Path(__file__).parents[3] / "workflow/scripts"
 sys.path.insert(0, str(SCRIPTS))
-import compute_fates  # noqa: E402
+import compute_fate_probabilities
 
 path, folder = sys.argv[1], Path(sys.argv[2])
 cells = ad.read_h5ad(path)
 n_cells = cells.n_obs
-cells.obs["place"] = pd.Categorical(["left", *(n_cells - 2) * ["between"], "right"])
+cells.obs["position"] = pd.Categorical(["left", *(n_cells - 2) * ["between"], "right"])
 kernel = PrecomputedKernel(cells, obsp_key="transitions")
 
 
-def said_by(function, *arguments, **options):
-    """What a call says as it ends the program."""
+def exit_message(*arguments, **options):
+    """Return the message with which `estimate_fates` ends the program."""
     try:
-        function(*arguments, **options)
-    except SystemExit as failure:
-        return str(failure.code)
+        compute_fate_probabilities.estimate_fates(*arguments, **options)
+    except SystemExit as error:
+        return str(error.code)
 
 
-estimator, _ = compute_fates.estimate_fates(cells, kernel, clusters="place", terminal_states=["left", "right"])
-fates = compute_fates.probabilities(estimator)
+estimator, _ = compute_fate_probabilities.estimate_fates(
+    cells, kernel, clusters="position", terminal_states=["left", "right"]
+)
+fates = compute_fate_probabilities.fate_probabilities(estimator)
 
-# genes of which is known how they go with the fates
-other = np.arange(n_cells) % 2
-# a correlation of exactly one has no p
-nearly = fates["right"] + 0.01 * other
-expression = np.column_stack([nearly, -nearly, np.ones(n_cells), other])
-genes = ad.AnnData(expression, obs=cells.obs.copy(), var=pd.DataFrame(index=["with", "against", "constant", "other"]))
+# genes whose correlation with the fate probabilities is known
+alternating = np.arange(n_cells) % 2
+# a correlation of exactly 1 has no p-value
+increasing = fates["right"] + 0.01 * alternating
+expression = np.column_stack([increasing, -increasing, np.ones(n_cells), alternating])
+names = ["increasing", "decreasing", "constant", "alternating"]
+genes = ad.AnnData(expression, obs=cells.obs.copy(), var=pd.DataFrame(index=names))
 kernel_of_genes = PrecomputedKernel(cells.obsp["transitions"], adata=genes)
-estimator, _ = compute_fates.estimate_fates(genes, kernel_of_genes, clusters="place", terminal_states=["left", "right"])
-drivers = compute_fates.lineage_drivers(estimator)
+estimator, _ = compute_fate_probabilities.estimate_fates(
+    genes, kernel_of_genes, clusters="position", terminal_states=["left", "right"]
+)
+drivers = compute_fate_probabilities.lineage_drivers(estimator)
 
-# the first five cells on their own, where no terminal state is
-apart = cells.obsp["transitions"].toarray()
-apart[:5, 5:] = apart[5:, :5] = 0
-apart /= apart.sum(axis=1, keepdims=True)
-cells.obs["apart"] = [*(n_cells - 2) * ["between"], "up", "down"]
-apart = PrecomputedKernel(apart, adata=cells)
-find = compute_fates.estimate_fates
+# the first five cells as a connected component without a terminal state
+transition_matrix = cells.obsp["transitions"].toarray()
+transition_matrix[:5, 5:] = transition_matrix[5:, :5] = 0
+transition_matrix /= transition_matrix.sum(axis=1, keepdims=True)
+cells.obs["last_cells"] = [*(n_cells - 2) * ["between"], "up", "down"]
+disconnected = PrecomputedKernel(transition_matrix, adata=cells)
 
 answers = {
     "cells": list(fates.index),
     "left": list(fates["left"]),
     "right": list(fates["right"]),
     "drivers": json.loads(drivers.to_json(orient="records", double_precision=15)),
-    "said": {
-        "misspelt": said_by(find, cells, kernel, clusters="place", terminal_states=["left", "rigth"]),
-        "apart": said_by(find, cells, apart, clusters="apart", terminal_states=["up", "down"]),
-        "single": said_by(find, cells, kernel, clusters="place", root="between", n_states=2),
-        "none": said_by(find, cells, kernel, clusters="place", root="left", n_states=n_cells + 1),
+    "messages": {
+        "misspelled": exit_message(cells, kernel, clusters="position", terminal_states=["left", "rigth"]),
+        "disconnected": exit_message(cells, disconnected, clusters="last_cells", terminal_states=["up", "down"]),
+        "single": exit_message(cells, kernel, clusters="position", root="between", n_states=2),
+        "none": exit_message(cells, kernel, clusters="position", root="left", n_states=n_cells + 1),
     },
 }
 (folder / "answers.json").write_text(json.dumps(answers))

@@ -1,6 +1,6 @@
-"""What CellRank makes of a velocity.h5ad that it opens unchanged: answers.json in a folder.
+"""Compute a transition matrix with CellRank from a velocity.h5ad, without changes: writes answers.json to a folder.
 
-Runs in CellRank's own environment: `python -I open_in_cellrank.py velocity.h5ad folder`.
+Runs in CellRank's environment: `python -I open_in_cellrank.py velocity.h5ad folder`.
 """
 
 import json
@@ -17,7 +17,7 @@ adata = ad.read_h5ad(path)
 kernel = VelocityKernel(adata).compute_transition_matrix(show_progress_bar=False)
 kernel.write_to_adata()
 adata.write_h5ad(folder / "written.h5ad")
-again = VelocityKernel.from_adata(ad.read_h5ad(folder / "written.h5ad"), key="T_fwd")
+reloaded = VelocityKernel.from_adata(ad.read_h5ad(folder / "written.h5ad"), key="T_fwd")
 
 transitions = kernel.transition_matrix
 answers = {
@@ -25,6 +25,6 @@ answers = {
     "shape": transitions.shape,
     "smallest": float(transitions.data.min()),
     "largest_error_of_row_sums": float(np.abs(transitions.sum(axis=1) - 1).max()),
-    "largest_difference_once_written": float(abs(again.transition_matrix - transitions).max()),
+    "largest_difference_after_writing": float(abs(reloaded.transition_matrix - transitions).max()),
 }
 (folder / "answers.json").write_text(json.dumps(answers))

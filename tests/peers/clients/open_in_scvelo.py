@@ -1,6 +1,6 @@
-"""What scVelo finds in a velocity.h5ad that it opens unchanged: answers.json and figures in a folder.
+"""Analyze a velocity.h5ad with scVelo, without changes: writes answers.json and figures to a folder.
 
-Runs in scVelo's own environment: `python -I open_in_scvelo.py velocity.h5ad folder`.
+Runs in scVelo's environment: `python -I open_in_scvelo.py velocity.h5ad folder`.
 """
 
 import json
@@ -20,12 +20,12 @@ answers = {}
 scv.pl.velocity_embedding_stream(adata, basis=basis, show=False, save=f"{folder}/stream.png")
 scv.pl.velocity(adata, gene, basis=basis, show=False, save=f"{folder}/phase_portrait.png")
 
-confident = scv.tl.velocity_confidence(adata, copy=True).obs
+scores = scv.tl.velocity_confidence(adata, copy=True).obs
 for score in ("velocity_confidence", "velocity_length"):
-    difference = np.abs(confident[score] - adata.obs[score])
+    difference = np.abs(scores[score] - adata.obs[score])
     answers[score] = {
         "largest_difference": float(difference.max()),
-        "compared": float(difference.notna().mean()),
+        "fraction_compared": float(difference.notna().mean()),
     }
 
 graph = scv.tl.velocity_graph(adata, n_jobs=1, show_progress_bar=False, copy=True).uns

@@ -1,6 +1,6 @@
-"""How scVelo ranks genes and abstracts the graph of a velocity.h5ad: answers.json in a folder.
+"""Rank genes and compute PAGA with scVelo from a velocity.h5ad: writes answers.json to a folder.
 
-Runs in scVelo's own environment: `python -I rank_in_scvelo.py velocity.h5ad folder`.
+Runs in scVelo's environment: `python -I rank_in_scvelo.py velocity.h5ad folder`.
 """
 
 import json
@@ -17,9 +17,9 @@ adata = ad.read_h5ad(path)
 clusters = adata.uns["velocity_params"]["clusters"]
 answers = {}
 
-# once as its users get it, and once without its filters, which leaves the velocity genes
-everything = {f"min_{bound}": -np.inf for bound in ("counts", "r2", "corr", "dispersion", "likelihood")}
-for name, bounds in (("filtered", {}), ("unfiltered", everything)):
+# with scVelo's default filters, and without filters, which leaves the velocity genes
+no_filters = {f"min_{bound}": -np.inf for bound in ("counts", "r2", "corr", "dispersion", "likelihood")}
+for name, bounds in (("filtered", {}), ("unfiltered", no_filters)):
     scv.tl.rank_velocity_genes(adata, groupby=clusters, n_genes=adata.n_vars, **bounds)
     ranked = adata.uns["rank_velocity_genes"]
     answers[name] = {
@@ -28,7 +28,7 @@ for name, bounds in (("filtered", {}), ("unfiltered", everything)):
     }
 
 if "fit_tau" in adata.layers:
-    # its ranks are rounded to two decimals: what they are taken from is not
+    # scVelo's scores are rounded to two decimals, unlike the likelihoods from which it computes them
     from scvelo.tools._em_model_utils import get_divergence
 
     fitted = adata[:, adata.var["fit_alpha"].notna()]
@@ -38,12 +38,12 @@ if "fit_tau" in adata.layers:
         for cluster, values in zip(adata.obs[clusters].cat.categories, likelihood, strict=True)
     }
 
-ways = {"time": {}, "time_and_ends": {"root_key": "root_cells", "end_key": "end_points"}}
-# which scVelo needs for this and does not ask for
-for name, priors in ways.items() if find_spec("igraph") else ():
-    found = scv.tl.paga(adata, groups=clusters, copy=True, **priors).uns["paga"]
+priors = {"time": {}, "time_and_ends": {"root_key": "root_cells", "end_key": "end_points"}}
+# PAGA needs igraph, which is not among scVelo's requirements
+for name, options in priors.items() if find_spec("igraph") else ():
+    paga = scv.tl.paga(adata, groups=clusters, copy=True, **options).uns["paga"]
     matrices = ("connectivities", "connectivities_tree", "transitions_confidence")
-    answers[f"paga_{name}"] = {matrix: found[matrix].toarray().tolist() for matrix in matrices}
-    answers[f"paga_{name}"]["threshold"] = float(found["threshold"])
+    answers[f"paga_{name}"] = {matrix: paga[matrix].toarray().tolist() for matrix in matrices}
+    answers[f"paga_{name}"]["threshold"] = float(paga["threshold"])
 
 (folder / "answers.json").write_text(json.dumps(answers))

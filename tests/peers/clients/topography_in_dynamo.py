@@ -1,6 +1,6 @@
-"""What Dynamo makes of a dynamo.h5ad that it opens unchanged: answers.json and arrays.npz in a folder.
+"""Analyze a dynamo.h5ad with Dynamo, without changes to the file: writes answers.json and arrays.npz to a folder.
 
-Runs in Dynamo's own environment: `python -I topography_in_dynamo.py dynamo.h5ad folder`.
+Runs in Dynamo's environment: `python -I topography_in_dynamo.py dynamo.h5ad folder`.
 """
 
 import json
@@ -21,7 +21,7 @@ dyn.vf.VectorField(adata, basis="pca", M=100)
 dyn.vf.VectorField(adata, basis="umap", M=100)
 dyn.vf.topography(adata, basis="umap")
 dyn.pd.perturbation(adata, gene, [-100], emb_basis="umap")
-# of all cells, of a gene by a gene: each finds its loadings by their number
+# Jacobian between the first and the last gene in all cells: Dynamo selects loadings by row number
 names = list(adata.var_names[[0, -1]])
 dyn.vf.jacobian(adata, regulators=names, effectors=names)
 dyn.pd.KO(adata, gene)
@@ -30,16 +30,16 @@ loadings, means = adata.uns["PCs"], adata.uns["pca_mean"]
 expression = adata.obsm["X_pca"] @ loadings.T + means
 changed = expression.copy()
 changed[:, adata.var_names.get_loc(gene)] = -100
-moved = (changed - means) @ loadings - adata.obsm["X_pca"]
+displacement = (changed - means) @ loadings - adata.obsm["X_pca"]
 jacobian = adata.uns["jacobian_pca"]["jacobian"]
-by_hand = np.einsum("abc,cb->ca", jacobian, moved)
+expected_effect = np.einsum("abc,cb->ca", jacobian, displacement)
 
 keys = ("velocity_umap", "velocity_pca", "j_delta_x_perturbation", "velocity_umap_perturbation", "velocity_umap_KO")
 np.savez(
     folder / "arrays.npz",
-    by_hand=by_hand,
+    expected_effect=expected_effect,
     jacobian_genes=adata.uns["jacobian_pca"]["jacobian_gene"],
-    jacobian_by_hand=np.einsum("ga,abc,hb->ghc", loadings[[0, -1]], jacobian, loadings[[0, -1]]),
+    expected_jacobian_genes=np.einsum("ga,abc,hb->ghc", loadings[[0, -1]], jacobian, loadings[[0, -1]]),
     change_of_genes=adata.layers["j_delta_x_perturbation"].toarray(),
     **{key: np.asarray(adata.obsm[key]) for key in keys},
 )

@@ -1,6 +1,6 @@
-"""The walk that scVelo makes of a velocity.h5ad: transitions.npz in a folder.
+"""Compute scVelo's transition matrix of a velocity.h5ad: writes transitions.npz to a folder.
 
-Runs in scVelo's own environment: `python -I transitions_in_scvelo.py velocity.h5ad folder`.
+Runs in scVelo's environment: `python -I transitions_in_scvelo.py velocity.h5ad folder`.
 """
 
 import sys

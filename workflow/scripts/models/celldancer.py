@@ -1,10 +1,9 @@
-"""cellDancer (Li 2024): rates of each cell and gene, from a small neural network a gene.
+"""cellDancer (Li 2024): rates of each cell and gene, from one small neural network per gene.
 
 The network of a gene takes (u, s) of a cell, each divided by its maximum over the cells, and returns alpha, beta and
 gamma of that cell, such that a step of ds/dt = beta u - gamma s, du/dt = alpha - beta u points to one of its
-neighbours.
-Results here are those of cellDancer with its division undone: in units of Ms, Mu and cellDancer's own time, in which
-the step lasts 0.5.
+neighbors. The results here are cellDancer's with the division undone: they are in units of Ms and Mu and in
+cellDancer's own time, in which the step lasts 0.5.
 """
 
 import logging
@@ -18,11 +17,11 @@ from joblib import Parallel, delayed
 
 log = logging.getLogger("run_model")
 
-# cellDancer fits the first gene of each call twice, and what is drawn for a gene depends on those before it: calls of a
-# size that does not depend on the number of threads
-GENES_A_CALL = 10
-# a column of its table, with the velocities that follow from it -> a layer
-COLUMNS = {
+# cellDancer fits the first gene of each call twice, and the random numbers of a gene depend on the genes before it. The
+# size of a call must therefore not depend on the number of threads.
+GENES_PER_CALL = 10
+# columns of cellDancer's table, with the velocities computed from it, and the layers that they become
+LAYER_OF_COLUMN = {
     "velocity": "velocity",
     "velocity_u": "velocity_u",
     "alpha": "cell_alpha",
@@ -45,12 +44,30 @@ def fit(
     permutation_ratio=0.125,
     loss="cosine",
 ):
-    """Velocities, and rates of each cell and gene, of the genes that cellDancer could fit.
+    """Return velocities, and rates of each cell and gene, of the genes that cellDancer could fit.
 
-    cells : AnnData with the layers Ms and Mu.   folder : losses of the genes are kept there.
-    random_state : added to the seeds that cellDancer sets itself, so that 0 gives its own numbers.
-    Raises ValueError where the loss would never be looked at, of which cellDancer makes that no gene can be fitted, and
-    RuntimeError where no gene was fitted: cellDancer swallows why.
+    Parameters
+    ----------
+    cells : AnnData, shape (n_cells, n_genes)
+        Cells with the layers `Ms` and `Mu`.
+    folder : Path
+        Folder in which the loss of each gene is saved, as `loss.csv`.
+    random_state : int
+        Added to the seeds that cellDancer sets itself, so that 0 gives its own numbers.
+    max_epochs, check_every, patience, learning_rate, step, n_neighbors, permutation_ratio, loss
+        Options of the model, as described in its schema.
+
+    Returns
+    -------
+    dict
+        Result as `run_model` takes it. Layers are in units of `Ms` and `Mu`.
+
+    Raises
+    ------
+    ValueError
+        If the loss would never be checked, in which case cellDancer reports that no gene can be fitted.
+    RuntimeError
+        If no gene was fitted. cellDancer suppresses the reason.
     """
     if max_epochs < max(2, check_every):
         raise ValueError(f"max_epochs ({max_epochs}) must be at least 2 and check_every ({check_every}).")
@@ -66,27 +83,29 @@ def fit(
     }
     expressed = np.flatnonzero((cells.layers["Ms"].max(axis=0) > 0) & (cells.layers["Mu"].max(axis=0) > 0))
     scratch = folder / "scratch"
-    calls = [expressed[start : start + GENES_A_CALL] for start in range(0, len(expressed), GENES_A_CALL)]
-    done = Parallel(n_jobs=int(os.environ.get("OMP_NUM_THREADS", 1)))(
+    gene_sets = [expressed[start : start + GENES_PER_CALL] for start in range(0, len(expressed), GENES_PER_CALL)]
+    results = Parallel(n_jobs=int(os.environ.get("OMP_NUM_THREADS", 1)))(
         delayed(fit_genes)(as_table(cells, genes), scratch / str(number), random_state, options)
-        for number, genes in enumerate(calls)
+        for number, genes in enumerate(gene_sets)
     )
     shutil.rmtree(scratch, ignore_errors=True)
-    done = [call for call in done if call is not None]
-    if not done:
+    results = [result for result in results if result is not None]
+    if not results:
         raise RuntimeError(
             f"cellDancer fitted none of {cells.n_vars} genes. It does not say why; look at the unspliced and spliced "
             "abundances of some genes, and try a larger permutation_ratio where there are few cells."
         )
-    losses = pd.concat([losses for _, _, losses in done])
+    losses = pd.concat([losses for _, _, losses in results])
     losses.assign(gene_name=cells.var_names[losses["gene_name"]]).to_csv(folder / "loss.csv", index=False)
-    numbers = np.concatenate([numbers for numbers, _, _ in done])
-    layers = {name: np.concatenate([found[name] for _, found, _ in done], axis=1) for name in COLUMNS.values()}
-    return returned(cells, numbers, layers, losses)
+    gene_indices = np.concatenate([indices for indices, _, _ in results])
+    layers = {
+        name: np.concatenate([layers[name] for _, layers, _ in results], axis=1) for name in LAYER_OF_COLUMN.values()
+    }
+    return as_result(cells, gene_indices, layers, losses)
 
 
 def as_table(cells, genes):
-    """The table that cellDancer takes: a row a gene and cell.  Genes go by their number, whatever their names."""
+    """Return the table that cellDancer takes, with one row per gene and cell. Genes are named by their index."""
     columns = {
         "gene_name": np.repeat([str(gene) for gene in genes], cells.n_obs),
         "unsplice": cells.layers["Mu"][:, genes].T.ravel(),
@@ -94,20 +113,41 @@ def as_table(cells, genes):
         "cellID": np.tile(cells.obs_names.to_numpy(dtype=str), len(genes)),
         "clusters": "all",
     }
-    places = cells.obsm["X_embedding"].astype(np.float64)
+    embedding = cells.obsm["X_embedding"].astype(np.float64)
     for axis in (0, 1):
-        columns[f"embedding{axis + 1}"] = np.tile(places[:, axis], len(genes))
+        columns[f"embedding{axis + 1}"] = np.tile(embedding[:, axis], len(genes))
     return pd.DataFrame(columns)
 
 
 def fit_genes(table, folder, random_state, options):
-    """What cellDancer finds for some genes; None where it fitted none of them.
+    """Run cellDancer on some genes, on one thread.
 
-    Returns the numbers of those that it fitted, (n_fitted,); float32 (n_cells, n_fitted) by the names in COLUMNS; and
-    its table of losses.
+    cellDancer fits the genes in the order of the table only if it gets no list of genes: it makes a set of that list,
+    whose order changes from run to run.
 
-    On one thread, in the order of the table: cellDancer hands its list of genes through a set, whose order changes from
-    run to run, unless it is given none.
+    Parameters
+    ----------
+    table : DataFrame
+        Moments as `as_table` returns them.
+    folder : Path
+        Folder for cellDancer's files. It is deleted at the end.
+    random_state : int
+        Added to the seeds that cellDancer sets.
+    options : dict
+        Options of cellDancer, by its own names.
+
+    Returns
+    -------
+    gene_indices : ndarray of int, shape (n_fitted,)
+        Indices of the fitted genes.
+    layers : dict of str to ndarray of float32, shape (n_cells, n_fitted)
+        Layers by the names in `LAYER_OF_COLUMN`.
+    losses : DataFrame
+        cellDancer's table of losses.
+
+    Notes
+    -----
+    Returns None if cellDancer fitted no gene.
     """
     os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     import torch
@@ -124,25 +164,27 @@ def fit_genes(table, folder, random_state, options):
         return None
     table["velocity"] = (table["splice_predict"] - table["splice"]) / options["dt"]
     table["velocity_u"] = (table["unsplice_predict"] - table["unsplice"]) / options["dt"]
-    # its index counts the rows of each call, its other columns are texts that would fill the memory
-    matrices = table.pivot(index="cellIndex", columns="gene_name", values=list(COLUMNS))
-    found = {ours: matrices[theirs].to_numpy(dtype=np.float32) for theirs, ours in COLUMNS.items()}
-    return matrices["velocity"].columns.to_numpy(dtype=int), found, losses.astype({"gene_name": int})
+    # the table's own index numbers the rows of each call, and its other columns are text, which would take much memory
+    matrices = table.pivot(index="cellIndex", columns="gene_name", values=list(LAYER_OF_COLUMN))
+    layers = {layer: matrices[column].to_numpy(dtype=np.float32) for column, layer in LAYER_OF_COLUMN.items()}
+    return matrices["velocity"].columns.to_numpy(dtype=int), layers, losses.astype({"gene_name": int})
 
 
-def returned(cells, numbers, layers, losses):
-    """What cellDancer found, as the workflow takes it, in units of Ms and Mu."""
-    if len(numbers) < cells.n_vars:
-        log.warning("cellDancer left %d of %d genes unfitted", cells.n_vars - len(numbers), cells.n_vars)
-    largest_s, largest_u = (cells.layers[layer][:, numbers].max(axis=0) for layer in ("Ms", "Mu"))
-    # its tables hold alpha of divided abundances, and beta and gamma multiplied by these maxima
-    layers["cell_alpha"] *= largest_u
-    layers["cell_beta"] *= largest_s / largest_u**2
-    layers["cell_gamma"] /= largest_s
+def as_result(cells, gene_indices, layers, losses):
+    """Return the result in units of Ms and Mu, as `run_model` takes it."""
+    if len(gene_indices) < cells.n_vars:
+        log.warning("cellDancer did not fit %d of %d genes", cells.n_vars - len(gene_indices), cells.n_vars)
+    largest_s, largest_u = (cells.layers[layer][:, gene_indices].max(axis=0) for layer in ("Ms", "Mu"))
+    # cellDancer's tables have alpha of divided abundances, and beta and gamma multiplied by these maxima
+    rates = {
+        "cell_alpha": layers["cell_alpha"] * largest_u,
+        "cell_beta": layers["cell_beta"] * (largest_s / largest_u**2),
+        "cell_gamma": layers["cell_gamma"] / largest_s,
+    }
     curve = losses.groupby("epoch")["loss"].agg(["mean", "size"])
     return {
-        "genes": cells.var_names[numbers],
-        "layers": layers,
+        "genes": cells.var_names[gene_indices],
+        "layers": layers | rates,
         "var": {"fit_scaling": largest_u / largest_s},
         "history": {"epoch": list(curve.index), "loss": list(curve["mean"]), "genes": list(curve["size"])},
     }

@@ -1,20 +1,20 @@
 """Pyro-Velocity 0.4.5: a Bayesian model of raw counts, in which all genes share one time of each cell.
 
 Qin, Bingham, La Manno, Langenau, Pinello, "Pyro-Velocity: probabilistic RNA velocity inference from single-cell data",
-bioRxiv 2022.09.12.507691.  The library is licensed under AGPL-3.0.  This file is under the licence of the workflow and
-imports the library: in the process that runs it both are combined, and whoever passes on that combination, or offers
-it over a network, has the terms of AGPL-3.0 to keep.  The rest of the workflow does not import the library: it
-exchanges files with that process.
+bioRxiv 2022.09.12.507691. The library is licensed under AGPL-3.0. This file is under the license of the workflow and
+imports the library. The process that runs it combines both, and whoever passes on that combination, or offers it over
+a network, must comply with AGPL-3.0. The rest of the workflow does not import the library: it exchanges files with that
+process.
 
-What the library is told otherwise than its class would choose follows `train_dataset`, the authors' own pipeline:
-priors count (without them nothing says how rates and time are scaled), offsets unless `model` is 1, at most 3000
-epochs, an improvement of at least 0.0001, and 30 posterior samples.
+Defaults that differ from those of the library's class follow `train_dataset`, the authors' own pipeline: priors are
+included (without them, the scale of rates and time is undetermined), offsets are fitted unless `model` is 1, training
+takes at most 3000 epochs, an improvement is at least 0.0001, and there are 30 posterior draws.
 
-Units.  The model explains the counts of a cell by the shares that genes have in it, st / sum(st), times a depth.  What
-it expects of `Ms` is therefore st / sum(st) * sum(Ms), with both sums over the fitted genes of the cell, and likewise
-of `Mu`.  The scale of st is that of its priors, and sum(st), the content of a cell, may grow manifold along the process
-although no datum says so.  Curves of a gene over time hold before that normalisation only, hence no columns `fit_*`:
-rates are in the model's own units.
+Units. The model explains the counts of a cell by the fractions st / sum(st) of the genes, times a depth. Its
+expectation of `Ms` is therefore st / sum(st) * sum(Ms), with both sums over the fitted genes of the cell, and likewise
+for `Mu`. The scale of st is that of its priors. The content of a cell, sum(st), may grow severalfold along the process
+without any support in the data. Curves of a gene over time hold only before that normalization. There are therefore no
+columns `fit_*`, and rates are in the model's own units.
 """
 
 import logging
@@ -25,8 +25,8 @@ import numpy as np
 
 log = logging.getLogger(__name__)
 
-# sites of the model with a value for each gene, by the column in which their posterior mean comes out
-RATES = {
+# sites of the model with one value per gene, and the column that has their posterior mean
+COLUMN_OF_SITE = {
     "alpha": "alpha",
     "beta": "beta",
     "gamma": "gamma",
@@ -55,20 +55,47 @@ def fit(
     normalized=True,
     accelerator="auto",
 ):
-    """Posterior of the velocity, of the time of each cell, and of the rates.
+    """Return the posterior of the velocity, of the time of each cell, and of the rates.
 
-    cells : AnnData with layers `raw_spliced`, `raw_unspliced` (counts), `Ms`, `Mu`.   folder : keeps the model;
-    `PyroVelocity.load_model` loads it, given cells `with_library_sizes`, if TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is in
-    the environment, because the library asks PyTorch for what newer ones refuse.   model : 1, all genes start from
-    nothing, or 2, from amounts that are fitted.   batch_size : cells in a step of the optimisation, all if None.
-    normalized : as `velocity_of` has it.   accelerator : "auto", "cpu" or "gpu".
-    Returns velocity and fitted counts in units of `Ms` and `Mu` (means over the samples); `time` of each cell with its
-    standard deviation, and its `content`; means of the rates; the authors' ranking of genes; the evidence lower bound
-    of each epoch, per entry of the two matrices.  Samples are drawn again, one at a time, as they are asked for.
-    Raises ValueError for what the model cannot be given, RuntimeError where training comes to no finite numbers.
+    Parameters
+    ----------
+    cells : AnnData, shape (n_cells, n_genes)
+        Cells with the layers `raw_spliced`, `raw_unspliced` (counts), `Ms` and `Mu`.
+    folder : Path
+        Folder in which the model is saved. `PyroVelocity.load_model` loads it, given cells `with_library_sizes`, if
+        TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is in the environment: newer versions of PyTorch refuse such files otherwise.
+    random_state : int
+        Seed of the training and of the draws.
+    model : {1, 2}
+        1 for genes that all start from zero, 2 for start amounts that are fitted.
+    batch_size : int, optional
+        Number of cells in a step of the optimization; all by default.
+    n_samples : int
+        Number of posterior draws.
+    normalized : bool
+        Form of the velocity, see `velocity_of`.
+    accelerator : {"auto", "cpu", "gpu"}
+        Device.
+    max_epochs, patience, min_improvement, learning_rate, include_prior
+        Options of the model, as described in its schema.
+
+    Returns
+    -------
+    dict
+        Result as `run_model` takes it: velocity and fitted counts in units of `Ms` and `Mu` (means over the draws);
+        `time` of each cell with its standard deviation, and its `content`; means of the rates; the authors' ranking of
+        genes; and the evidence lower bound of each epoch, per entry of the two matrices. Draws of the velocity are
+        generated again, one at a time, when they are requested.
+
+    Raises
+    ------
+    ValueError
+        If the counts are not counts, or do not differ in depth.
+    RuntimeError
+        If the training diverges.
     """
     cells = with_library_sizes(cells)
-    losses, fitted = train(
+    losses, trained = train(
         cells,
         folder,
         offset=model == 2,
@@ -82,13 +109,29 @@ def fit(
         random_state=random_state,
     )
     seeds = np.random.SeedSequence(random_state).generate_state(n_samples).tolist()
-    summary = summarize(cells, (draw(fitted, seed) for seed in seeds), normalized=normalized)
-    samples = (velocity_of(cells, draw(fitted, seed), normalized=normalized) for seed in seeds)
-    return {**summary, "samples": samples, "history": {"elbo": -losses}}
+    summary = summarize(cells, (draw_posterior(trained, seed) for seed in seeds), normalized=normalized)
+    velocities = (velocity_of(cells, draw_posterior(trained, seed), normalized=normalized) for seed in seeds)
+    return {**summary, "samples": velocities, "history": {"elbo": -losses}}
 
 
 def with_library_sizes(cells):
-    """The cells, with the sums of their counts as the model wants them; ValueError where they are no counts."""
+    """Return a copy of the cells with the sums of their counts, which the model reads.
+
+    Parameters
+    ----------
+    cells : AnnData, shape (n_cells, n_genes)
+        Cells with the layers `raw_spliced` and `raw_unspliced`, CSR.
+
+    Returns
+    -------
+    AnnData, shape (n_cells, n_genes)
+        Cells with the columns `u_lib_size_raw` and `s_lib_size_raw`.
+
+    Raises
+    ------
+    ValueError
+        If the values are not counts, or all cells have the same number of counts.
+    """
     cells = cells.copy()
     for layer, column in (("unspliced", "u_lib_size_raw"), ("spliced", "s_lib_size_raw")):
         counts = cells.layers[f"raw_{layer}"]
@@ -101,7 +144,7 @@ def with_library_sizes(cells):
         if sizes.min() == sizes.max():
             raise ValueError(
                 f"Pyro-Velocity models how the depth of cells differs, and all have {sizes[0]:g} counts in layer "
-                f"'{layer}'. Give it counts that were not normalised, or leave this method out."
+                f"'{layer}'. Give it counts that were not normalized, or leave this method out."
             )
         cells.obs[column] = sizes
     return cells
@@ -121,10 +164,18 @@ def train(
     accelerator,
     random_state,
 ):
-    """Loss of each epoch, (n_epochs,), and the trained model, which is saved in a folder; options as `fit` has them."""
+    """Train a model and save it in a folder. Options are as in `fit`.
+
+    Returns
+    -------
+    losses : ndarray of float, shape (n_epochs,)
+        Loss of each epoch, per entry of the two matrices.
+    trained : PyroVelocity
+        Trained model.
+    """
     library = load_library(folder)
     library.setup_anndata(cells)
-    fitted = library(cells, add_offset=offset, include_prior=include_prior)
+    trained = library(cells, add_offset=offset, include_prior=include_prior)
     options = {
         "max_epochs": max_epochs,
         "patient_init": patience,
@@ -135,29 +186,29 @@ def train(
     }
     n_entries = 2 * cells.n_obs * cells.n_vars
     if batch_size is None or batch_size >= cells.n_obs:
-        losses = np.asarray(fitted.train_faster(**options))
+        losses = np.asarray(trained.train_faster(**options))
     else:
-        batch_size = whole_batches(cells.n_obs, batch_size)
-        # unlike the other, this one returns sums over the entries of both matrices
-        losses = np.asarray(fitted.train_faster_with_batch(batch_size=batch_size, **options)) / n_entries
+        batch_size = allowed_batch_size(cells.n_obs, batch_size)
+        # unlike train_faster, it returns sums over the entries of both matrices
+        losses = np.asarray(trained.train_faster_with_batch(batch_size=batch_size, **options)) / n_entries
     if not np.isfinite(losses).all():
         epoch = int(np.argmin(np.isfinite(losses))) + 1
         raise RuntimeError(
-            f"the training of Pyro-Velocity came to no finite number in epoch {epoch}. "
+            f"the training of Pyro-Velocity diverged: its loss is not finite in epoch {epoch}. "
             "Try a lower learning_rate, or leave out genes and cells with hardly any counts."
         )
     log.info("trained for %d of at most %d epochs, loss %.4g to %.4g", len(losses), max_epochs, losses[0], losses[-1])
-    fitted.save_model(str(folder), overwrite=True)
-    return losses, fitted
+    trained.save_model(str(folder), overwrite=True)
+    return losses, trained
 
 
 def load_library(folder):
-    """The class of the model, imported without a trace outside a folder."""
-    # what it imports makes caches and settings in the user's home: it gets another one
+    """Return the class of the model, imported without writing outside a folder."""
+    # its imports create caches and settings in the home folder, so they get a temporary one
     with tempfile.TemporaryDirectory(dir=folder) as home:
-        places = {name: home for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")}
-        before = {name: os.environ.get(name) for name in places}
-        os.environ.update(places)
+        home_variables = {name: home for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")}
+        before = {name: os.environ.get(name) for name in home_variables}
+        os.environ.update(home_variables)
         import mlflow
         from pyrovelocity.models import PyroVelocity
 
@@ -166,101 +217,128 @@ def load_library(folder):
                 del os.environ[name]
             else:
                 os.environ[name] = value
-    # training reports to mlflow, which would make a database; the losses come back as well
+    # training reports losses to mlflow, which would create a database; training also returns them
     mlflow.log_metric = lambda *args, **options: None
     return PyroVelocity
 
 
-def whole_batches(n_cells, batch_size):
-    """A size of batches near the given one that leaves no cell alone: the library fails on a batch of one."""
+def allowed_batch_size(n_cells, batch_size):
+    """Return the batch size, increased until no batch has a single cell, on which the library fails."""
     while n_cells % batch_size == 1:
         batch_size += 1
     return batch_size
 
 
-def draw(fitted, seed):
-    """One sample of the posterior: arrays (n_cells, n_genes), (n_cells, 1) or (1, n_genes), by the model's names."""
+def draw_posterior(trained, seed):
+    """Return one posterior draw: arrays (n_cells, n_genes), (n_cells, 1) or (1, n_genes), by the model's names."""
     import pyro
 
     pyro.set_rng_seed(seed)
-    # all cells at once: the library would otherwise draw other rates for each 128 cells, and return those of the first
-    sample = fitted.generate_posterior_samples(fitted.adata, num_samples=1, batch_size=fitted.adata.n_obs)
-    return {name: values[0] for name, values in sample.items()}
+    # all cells at once: otherwise the library draws new rates for every 128 cells, and returns those of the first
+    values_of_site = trained.generate_posterior_samples(trained.adata, num_samples=1, batch_size=trained.adata.n_obs)
+    return {name: values[0] for name, values in values_of_site.items()}
 
 
-def velocity_of(cells, sample, *, normalized):
-    """Velocity of a sample in units of `Ms`, (n_cells, n_genes).
+def velocity_of(cells, draw, *, normalized):
+    """Return the velocity of a posterior draw in units of `Ms`.
 
-    normalized : the change of what the model expects of `Ms`, in which a cell's content cancels out; its sum over the
-    genes of a cell is 0.   Otherwise beta ut / u_scale - gamma st, which the library reports, at the scale of `Ms`.
+    Parameters
+    ----------
+    cells : AnnData, shape (n_cells, n_genes)
+        Cells with the layer `Ms`.
+    draw : dict
+        Posterior draw, from `draw_posterior`.
+    normalized : bool
+        Whether to return the change of the model's expectation of `Ms`, in which the content of a cell cancels out and
+        whose sum over the genes of a cell is 0. Otherwise, the function returns beta ut / u_scale - gamma st, the form
+        that the library reports, at the scale of `Ms`.
+
+    Returns
+    -------
+    ndarray of float, shape (n_cells, n_genes)
+        Velocity.
     """
-    velocity = sample["beta"] * sample["ut"] / sample["u_scale"] - sample["gamma"] * sample["st"]
+    velocity = draw["beta"] * draw["ut"] / draw["u_scale"] - draw["gamma"] * draw["st"]
     if normalized:
-        growth = velocity.sum(axis=1, keepdims=True) / sample["st"].sum(axis=1, keepdims=True)
-        velocity = velocity - growth * sample["st"]
-    return velocity * scale_of(cells.layers["Ms"], sample["st"])
+        growth = velocity.sum(axis=1, keepdims=True) / draw["st"].sum(axis=1, keepdims=True)
+        velocity = velocity - growth * draw["st"]
+    return velocity * scale_of(cells.layers["Ms"], draw["st"])
 
 
 def scale_of(moments, abundances):
-    """What abundances of a sample are multiplied by to be in units of moments: a factor a cell, (n_cells, 1)."""
+    """Return the factor of each cell, (n_cells, 1), that converts abundances of a draw to units of moments."""
     return moments.sum(axis=1, keepdims=True) / abundances.sum(axis=1, keepdims=True)
 
 
-def summarize(cells, samples, *, normalized):
-    """Means over posterior samples, as `fit` returns them, from one pass over the samples.
+def summarize(cells, draws, *, normalized):
+    """Return means over posterior draws, from one pass over the draws.
 
-    samples : iterable of what `draw` returns.   Raises RuntimeError where a mean is no finite number.
+    Parameters
+    ----------
+    cells : AnnData, shape (n_cells, n_genes)
+        Cells with the layers `raw_spliced`, `Ms` and `Mu`.
+    draws : iterable of dict
+        Posterior draws, from `draw_posterior`.
+    normalized : bool
+        Form of the velocity, see `velocity_of`.
+
+    Returns
+    -------
+    dict
+        `layers`, `obs` and `var` of the result of `fit`.
+
+    Raises
+    ------
+    RuntimeError
+        If a mean is not finite.
     """
     counts = cells.layers["raw_spliced"].toarray()
-    kept = []
+    statistics = []
     means = dict.fromkeys(("velocity", "fitted_spliced", "fitted_unspliced"), 0.0)
-    for number, sample in enumerate(samples):
+    for number, draw in enumerate(draws):
         layers = {
-            "velocity": velocity_of(cells, sample, normalized=normalized),
-            "fitted_spliced": sample["st"] * scale_of(cells.layers["Ms"], sample["st"]),
-            "fitted_unspliced": sample["ut"] * scale_of(cells.layers["Mu"], sample["ut"]),
+            "velocity": velocity_of(cells, draw, normalized=normalized),
+            "fitted_spliced": draw["st"] * scale_of(cells.layers["Ms"], draw["st"]),
+            "fitted_unspliced": draw["ut"] * scale_of(cells.layers["Mu"], draw["ut"]),
         }
         means = {name: mean + (layers[name] - mean) / (number + 1) for name, mean in means.items()}
-        kept.append(
+        statistics.append(
             {
-                "time": sample["cell_time"][:, 0],
-                "content": sample["st"].sum(axis=1),
-                "mean_mae": -relative_error(sample["s"], counts),
-                "time_correlation": correlation(sample["st"], sample["cell_time"]),
-                **{column: sample[site][0] for site, column in RATES.items() if site in sample},
+                "time": draw["cell_time"][:, 0],
+                "content": draw["st"].sum(axis=1),
+                "mean_mae": -relative_error(draw["s"], counts),
+                "time_correlation": correlation(draw["st"], draw["cell_time"]),
+                **{column: draw[site][0] for site, column in COLUMN_OF_SITE.items() if site in draw},
             }
         )
-    of_samples = {name: np.stack([sample[name] for sample in kept]) for name in kept[0]}
-    time, content = of_samples.pop("time"), of_samples.pop("content")
-    found = {
+    by_name = {name: np.stack([of_draw[name] for of_draw in statistics]) for name in statistics[0]}
+    time, content = by_name.pop("time"), by_name.pop("content")
+    summary = {
         "layers": means,
         "obs": {"time": time.mean(axis=0), "time_sd": time.std(axis=0), "content": content.mean(axis=0)},
-        "var": ranked({name: values.mean(axis=0) for name, values in of_samples.items()}),
+        "var": add_ranks({name: values.mean(axis=0) for name, values in by_name.items()}),
     }
-    if not all(np.isfinite(values).all() for part in ("layers", "obs") for values in found[part].values()):
-        raise RuntimeError("Pyro-Velocity came to velocities or times that are no finite numbers: its training failed.")
-    return found
+    if not all(np.isfinite(values).all() for part in ("layers", "obs") for values in summary[part].values()):
+        raise RuntimeError("velocities or times of Pyro-Velocity are not finite: its training failed.")
+    return summary
 
 
 def relative_error(predicted, counts):
-    """Mean absolute error of predicted counts over the mean count, (n_genes,); 0 for a gene without counts."""
+    """Return the mean absolute error of predicted counts over the mean count, (n_genes,); 0 without counts."""
     error, mean = np.abs(predicted - counts).mean(axis=0), counts.mean(axis=0)
     return np.divide(error, mean, out=np.zeros_like(error), where=mean > 0)
 
 
 def correlation(abundances, time):
-    """Pearson correlation of each gene with time, (n_genes,); 0 for a gene that does not vary.
-
-    abundances : (n_cells, n_genes).   time : (n_cells, 1).
-    """
+    """Return the Pearson correlation of each gene with time, (n_cells, 1), as (n_genes,); 0 for constant genes."""
     abundances, time = (values - values.mean(axis=0, dtype=np.float64) for values in (abundances, time))
-    spread = np.sqrt((abundances**2).sum(axis=0) * (time**2).sum(axis=0))
-    together = (abundances * time).sum(axis=0)
-    return np.divide(together, spread, out=np.zeros_like(together), where=spread > 0)
+    norms = np.sqrt((abundances**2).sum(axis=0) * (time**2).sum(axis=0))
+    products = (abundances * time).sum(axis=0)
+    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
 
 
-def ranked(columns):
-    """Columns of genes, with the authors' ranks: 1 is the best predicted, and the one that changes most with time."""
+def add_ranks(columns):
+    """Return columns of genes with the authors' ranks: 1 for the best prediction, and for the closest link to time."""
     ranks = {
         "mean_mae_rank": rank(columns["mean_mae"]),
         "time_correlation_rank": rank(np.abs(columns["time_correlation"])),
@@ -269,7 +347,7 @@ def ranked(columns):
 
 
 def rank(values):
-    """Rank of each value, the largest first, ties at their mean."""
+    """Return the rank of each value, 1 for the largest; ties get their mean rank."""
     from scipy.stats import rankdata
 
     return rankdata(-values)

@@ -1,8 +1,8 @@
 """UniTVelo (Gao 2022): spliced abundance of each gene is a bell-shaped curve of a time that all genes share.
 
 s(t) = h exp(-a (t - peak)^2) + offset, and ds/dt is its derivative; u(t) = (ds/dt + gamma s) / beta + u0.
-UniTVelo scales Mu to the spread of Ms and leaves Ms as it is, so that its velocity is in units of Ms per unit of its
-time, in which the curves span 0 to 1.  It scales its rates back itself.
+UniTVelo scales Mu to the spread of Ms and does not scale Ms. Its velocity is therefore in units of Ms per unit of its
+time, in which the curves span 0 to 1. UniTVelo itself scales its rates back.
 """
 
 import logging
@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-# both are read when TensorFlow and tqdm are imported
+# read when TensorFlow and tqdm are imported
 os.environ["TF_USE_LEGACY_KERAS"] = "True"
 os.environ["TQDM_DISABLE"] = "1"
 import tensorflow as tf
@@ -21,8 +21,8 @@ from unitvelo.utils import init_config_summary
 
 log = logging.getLogger("run_model")
 
-MODES = {"unified": "1", "independent": "2"}
-# a column of UniTVelo's table of genes -> ours; all but the peak and what follows it as scVelo names them
+FIT_OPTION_OF_MODE = {"unified": "1", "independent": "2"}
+# columns of UniTVelo's table of genes, and ours, which are named as in scVelo except for the peak and r2
 COLUMNS = {
     "fit_gamma": "fit_gamma",
     "fit_beta": "fit_beta",
@@ -47,47 +47,69 @@ def fit(
     max_iterations=12000,
     learning_rate=0.01,
 ):
-    """Velocities of the genes that UniTVelo finds fit for it, and in the unified mode the time of each cell.
+    """Return velocities of the genes that UniTVelo selects, and in the unified mode the time of each cell.
 
-    cells : AnnData with the layers Ms and Mu.   folder : where UniTVelo's own table of genes is kept.
-    random_state : of the order of the cells, which is the time that UniTVelo starts from unless there is a root.
-    Raises ValueError where fewer than two genes are fit for it, or `root` is no cluster, and RuntimeError where its fit
-    breaks down.
+    Parameters
+    ----------
+    cells : AnnData, shape (n_cells, n_genes)
+        Cells with the layers `Ms` and `Mu`, and perhaps a column `clusters`.
+    folder : Path
+        Folder in which UniTVelo's own table of genes is saved, as `genes.csv`.
+    random_state : int
+        Seed of the order of the cells, which is UniTVelo's initial time unless there is a root.
+    mode : {"unified", "independent"}
+        One time for all genes, or one per gene.
+    velocity_genes, max_iterations, learning_rate
+        Options of the model, as described in its schema.
+    root : str
+        Cluster in which the process starts; empty for none.
+
+    Returns
+    -------
+    dict
+        Result as `run_model` takes it.
+
+    Raises
+    ------
+    ValueError
+        If UniTVelo selects fewer than two genes, `root` is not a cluster, or no velocity is finite.
+    RuntimeError
+        If the fit diverges.
     """
     limit_threads()
     order = np.random.default_rng(random_state).permutation(cells.n_obs)
-    given = as_unitvelo(cells[order], root)
+    adata = as_unitvelo(cells[order], root)
     losses = []
     unitvelo.model.plot_loss = lambda step, loss, *_: losses.extend(loss)
-    config = configuration(mode, velocity_genes, root, max_iterations, learning_rate, given.var_names)
+    config = configuration(mode, velocity_genes, root, max_iterations, learning_rate, adata.var_names)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        # tables of all cells and genes, as text: only their parameters are kept
-        given.uns["temp"] = scratch
-        model = unitvelo.velocity.Velocity(given, config=config)
+        # UniTVelo writes tables of all cells and genes as text; only its parameters are kept
+        adata.uns["temp"] = scratch
+        model = unitvelo.velocity.Velocity(adata, config=config)
         model.get_velo_genes()
         if model.velocity_genes.sum() < 2:
             raise ValueError(
-                f"UniTVelo finds {model.velocity_genes.sum()} of {cells.n_vars} genes fit for it; it needs at least 2. "
+                f"UniTVelo selects {model.velocity_genes.sum()} of {cells.n_vars} genes, and needs at least 2. "
                 "More genes, or velocity_genes: all, may help."
             )
         try:
-            # without an embedding, or it would make a velocity graph of its own
+            # without an embedding, because UniTVelo would otherwise compute a velocity graph
             fitted = model.fit_velo_genes(basis=None, rep=0)
         except TypeError as error:
-            # what comes of a loss that never was a number: it has no best step to go back to
+            # raised if the loss was never finite: there is no best step to return to
             raise RuntimeError(
-                "UniTVelo's fit broke down. With a root, cells that no neighbours connect with it have no pseudotime "
-                "to start from: leave the root out; otherwise a smaller learning_rate may help."
+                "UniTVelo's fit diverged. With a root, cells that are not connected with it by neighbors have no "
+                "initial pseudotime: leave the root out; otherwise a smaller learning_rate may help."
             ) from error
-    used = fitted.var["velocity_genes"].to_numpy(dtype=bool)
-    fitted = fitted[np.argsort(order), used].copy()
-    fitted.var.index = cells.var_names[used]
+    is_used = fitted.var["velocity_genes"].to_numpy(dtype=bool)
+    fitted = fitted[np.argsort(order), is_used].copy()
+    fitted.var.index = cells.var_names[is_used]
     fitted.var.to_csv(folder / "genes.csv")
-    return returned(fitted, mode, losses)
+    return as_result(fitted, mode, losses)
 
 
 def limit_threads():
-    """Let TensorFlow have the threads that the job was given."""
+    """Let TensorFlow use the threads of the job."""
     threads = int(os.environ.get("OMP_NUM_THREADS", 1))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -96,25 +118,25 @@ def limit_threads():
 
 
 def as_unitvelo(cells, root):
-    """A copy of the cells as `unitvelo.run_model` would hand it on, without its own selection, moments and neighbours.
+    """Return cells as from `unitvelo.run_model`, but with our genes, moments and neighbors.
 
-    Genes get names of their own: where the first begins with ENSMUSG, UniTVelo looks for others, which are not there.
+    Genes are renamed: if the first name begins with ENSMUSG, UniTVelo looks for columns that do not exist.
     """
-    given = cells.copy()
-    given.var.index = [f"gene {number}" for number in range(cells.n_vars)]
-    if "clusters" not in given.obs:
-        given.obs["clusters"] = "all"
-    if root and root not in set(given.obs["clusters"]):
-        raise ValueError(f"root {root!r} is none of the clusters {sorted(set(given.obs['clusters']))}")
-    given.uns.update({"label": "clusters", "base_function": "Gaussian"})
-    return given
+    adata = cells.copy()
+    adata.var.index = [f"gene {number}" for number in range(cells.n_vars)]
+    if "clusters" not in adata.obs:
+        adata.obs["clusters"] = "all"
+    if root and root not in set(adata.obs["clusters"]):
+        raise ValueError(f"root {root!r} is not one of the clusters {sorted(set(adata.obs['clusters']))}")
+    adata.uns.update({"label": "clusters", "base_function": "Gaussian"})
+    return adata
 
 
 def configuration(mode, velocity_genes, root, max_iterations, learning_rate, genes):
-    """What UniTVelo is told; settings that follow from the mode are filled in as its `run_model` does it."""
+    """Return UniTVelo's configuration. Settings that depend on the mode are completed as in its `run_model`."""
     config = unitvelo.config.Configuration()
-    config.FIT_OPTION = MODES[mode]
-    # its own way to take all genes needs an older numpy
+    config.FIT_OPTION = FIT_OPTION_OF_MODE[mode]
+    # its own option to use all genes needs an older numpy
     config.VGENES = list(genes) if velocity_genes == "all" else velocity_genes
     config.IROOT = root or None
     config.MAX_ITER = max_iterations
@@ -122,21 +144,21 @@ def configuration(mode, velocity_genes, root, max_iterations, learning_rate, gen
     return init_config_summary(config)[0]
 
 
-def returned(fitted, mode, losses):
-    """What UniTVelo found, as the workflow takes it; ValueError where the fit went astray."""
+def as_result(fitted, mode, losses):
+    """Return UniTVelo's result as `run_model` takes it; ValueError if no velocity is finite."""
     velocity = np.asarray(fitted.layers["velocity"])
-    sound = np.isfinite(velocity).all(axis=0)
-    if not sound.any():
+    is_finite = np.isfinite(velocity).all(axis=0)
+    if not is_finite.any():
         raise ValueError("UniTVelo returned no finite velocity for any gene; a smaller learning_rate may help.")
-    if not sound.all():
-        log.warning("%d of %d genes have velocities that are no finite numbers", (~sound).sum(), len(sound))
+    if not is_finite.all():
+        log.warning("velocities of %d of %d genes are not finite", (~is_finite).sum(), len(is_finite))
     var = {ours: fitted.var[theirs].to_numpy() for theirs, ours in COLUMNS.items()}
-    # no likelihood, but what serves as one: the share of the variance of Ms that the curve explains
+    # instead of a likelihood: the fraction of the variance of Ms that the curve explains
     var["fit_likelihood"] = np.clip(var["r2_spliced"], 0.0, 1.0)
-    found = {"genes": fitted.var_names, "layers": {"velocity": velocity}, "var": var, "history": {"loss": losses}}
-    times = np.asarray(fitted.layers["fit_t"])
+    result = {"genes": fitted.var_names, "layers": {"velocity": velocity}, "var": var, "history": {"loss": losses}}
+    gene_times = np.asarray(fitted.layers["fit_t"])
     if mode == "unified":
-        # UniTVelo's own latent_time is this one stretched to go from 0 to 1, which velocities and peaks are not
-        return {**found, "obs": {"time": times[:, 0]}}
-    found["layers"]["fit_t"] = times
-    return found
+        # UniTVelo's own latent_time is this time stretched to span 0 to 1, unlike velocities and peaks
+        return {**result, "obs": {"time": gene_times[:, 0]}}
+    result["layers"]["fit_t"] = gene_times
+    return result

@@ -1,32 +1,51 @@
-"""What the user's input can do wrong, said so that it can be mended."""
+"""Errors about the user's input, and parts of their messages."""
 
 import difflib
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Input that cannot be used: the message says what was found, where, and what to do."""
+    """Input that cannot be used. The message says what was found, where, and what to do."""
 
 
-def choices(names, wanted="", *, most=12):
-    """The names that do exist, for an error message, with a guess at what was meant.
+def choices(names: Iterable[object], requested: object = "", *, most: int = 12) -> str:
+    """Return the available names as part of an error message, with a suggestion.
 
     Parameters
     ----------
     names : iterable of str
-        What there is to choose from, in its own order.
-    wanted : str
-        The name that was not among them; the most similar one is offered.
+        Available names, in their own order.
+    requested : str
+        Name that is not available. The most similar available name is suggested.
     most : int
-        How many names to spell out before the rest is only counted.
+        Number of names to list. Further names are only counted.
 
     Returns
     -------
     str
-        Such as ``"found: cluster, stage; did you mean 'cluster'?"``; ``"found: none"`` for no names.
+        For example ``"found: cluster, stage; did you mean 'cluster'?"``, or ``"found: none"``.
     """
-    names = [str(name) for name in names]
-    listed = ", ".join(names[:most]) or "none"
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    near = difflib.get_close_matches(str(wanted), names, n=1)
-    guess = f"; did you mean {near[0]!r}?" if near else ""
-    return f"found: {listed}{rest}{guess}"
+    available = [str(name) for name in names]
+    listed = ", ".join(available[:most]) or "none"
+    rest = f" and {len(available) - most} more" if len(available) > most else ""
+    similar = difflib.get_close_matches(str(requested), available, n=1)
+    suggestion = f"; did you mean {similar[0]!r}?" if similar else ""
+    return f"found: {listed}{rest}{suggestion}"
+
+
+def full_name(name: str, key: str = "") -> str:
+    """Return the name of an option in the caller's terms.
+
+    Parameters
+    ----------
+    name : str
+        Name of a function's argument, such as ``"layers.spliced"``.
+    key : str
+        Section in which the caller's users set the argument, such as ``"datasets.pancreas"``.
+
+    Returns
+    -------
+    str
+        Such as ``"datasets.pancreas.layers.spliced"``. Without a key, the name alone.
+    """
+    return f"{key}.{name}" if key else name

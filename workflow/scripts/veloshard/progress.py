@@ -1,20 +1,41 @@
-"""How far a long job is: in its log, and on the terminal where somebody watches one."""
+"""Log the progress of long jobs."""
 
 import logging
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
-# seconds to the first message, and how much longer each wait is than the one before: some ten messages in an hour,
-# and never more than a screen of them in a log
+Item = TypeVar("Item")
+
+# Seconds until the first message, and ratio of successive waits. A job of an hour logs about ten messages.
 FIRST_WAIT = 10.0
-LONGER = 1.5
 
 
-def reported(items, total, what, *, clock=time.monotonic):
-    """The items, one by one; now and then a message says how many there were, how fast, and what time is left.
+WAIT_RATIO = 1.5
 
-    total : how many there will be.   what : their name, such as `genes`.   clock : seconds from any beginning.
+
+def report_progress(
+    items: Iterable[Item], total: int, kind: str, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Item]:
+    """Yield the items and log progress: items done, items per second and time left.
+
+    Parameters
+    ----------
+    items : iterable
+        Items to yield.
+    total : int
+        Number of items.
+    kind : str
+        What the items are, in the plural, such as ``"genes"``.
+    clock : callable
+        Function that returns the time in seconds.
+
+    Yields
+    ------
+    object
+        The items, in their order.
     """
     start = clock()
     wait, due = FIRST_WAIT, start + FIRST_WAIT
@@ -23,14 +44,14 @@ def reported(items, total, what, *, clock=time.monotonic):
         now = clock()
         if now >= due and number < total:
             rate = number / (now - start)
-            left = duration((total - number) / rate)
-            log.info("%d of %d %s, %.3g a second, about %s left", number, total, what, rate, left)
-            wait *= LONGER
+            left = format_duration((total - number) / rate)
+            log.info("%d of %d %s, %.3g per second, about %s left", number, total, kind, rate, left)
+            wait *= WAIT_RATIO
             due = now + wait
 
 
-def duration(seconds):
-    """A time in words: ``45 s``, ``12 min``, ``3 h 20 min``."""
+def format_duration(seconds: float) -> str:
+    """Return a duration as text: ``45 s``, ``12 min``, ``3 h 20 min``."""
     minutes = round(seconds / 60)
     if seconds < 60:
         return f"{seconds:.0f} s"

@@ -1,6 +1,6 @@
-"""Where a field carries a cell, and how a cell gets where the field does not carry it.
+"""Trajectories along a vector field, and least action paths between two points.
 
-Fields are functions, as in `topography`.
+Vector fields are functions, as in `topography`.
 """
 
 from typing import NamedTuple
@@ -8,168 +8,265 @@ from typing import NamedTuple
 import numpy as np
 from scipy import integrate, optimize, sparse
 
-# the field is at rest where it is slower than this share of its mean speed over the cells
-AT_REST = 1e-2
+# a field is at rest where it is slower than this share of its mean speed over the cells
+REST_SPEED_SHARE = 1e-2
 
-# of an integration, relative to the field and to its extent
-RELATIVE, ABSOLUTE = 1e-6, 1e-8
+# error tolerances of the integration; the absolute one in units of mean speed x duration
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-6, 1e-8
 
-# a path counts as no faster than this share of the mean speed on the first guess
-SLOWEST = 1e-3
+# smallest speed on a path, as a share of the mean speed on the first guess
+MIN_SPEED_SHARE = 1e-3
 
-# points of a path that is sought first, steps downhill until points are spread again, rounds of that at most, and the
-# share by which the action falls in a round that is not the last
-COARSE, STEPS_OF_ROUND, MOST_ROUNDS, FALLS_BY = 20, 10, 50, 3e-3
+# The search uses this many points first. A round is this many minimization steps, after which points are spaced evenly.
+# The search ends after the largest number of rounds, or if the action decreases by less than this share in a round.
+COARSE_POINTS, STEPS_PER_ROUND, MAX_ROUNDS, MIN_DECREASE = 20, 10, 50, 3e-3
 
 
-class Course(NamedTuple):
-    """A path in time.
+class Trajectory(NamedTuple):
+    """Trajectory of a vector field.
 
-    times : (n_points,), from 0.   places : (n_points, n_dims).
-    ends_at_rest : bool, whether the field stands still there; False where time was up.
+    Attributes
+    ----------
+    times : ndarray of float64, shape (n_points,)
+        Times from 0.
+    coordinates : ndarray of float64, shape (n_points, n_dims)
+        Coordinates at these times.
+    ends_at_rest : bool
+        Whether the trajectory ended because the field is at rest; False if it ended at the largest duration.
     """
 
     times: np.ndarray
-    places: np.ndarray
+    coordinates: np.ndarray
     ends_at_rest: bool
 
 
-class ActionPath(NamedTuple):
-    """The path of least action between two places.
+class LeastActionPath(NamedTuple):
+    """Least action path between two points.
 
-    times : (n_points,), from 0, at the field's speed.   places : (n_points, n_dims), evenly spaced.
-    action : float, at least 0 but for rounding.   converged : bool.
+    Attributes
+    ----------
+    times : ndarray of float64, shape (n_points,)
+        Times from 0, at the speed of the field.
+    coordinates : ndarray of float64, shape (n_points, n_dims)
+        Evenly spaced points of the path.
+    action : float
+        Action of the path, at least 0 except for rounding.
+    converged : bool
+        Whether the search converged.
     """
 
     times: np.ndarray
-    places: np.ndarray
+    coordinates: np.ndarray
     action: float
     converged: bool
 
 
-def follow(velocity, start, *, speed, duration, n_points=100):
-    """`Course` of the field from a place, with error control, by an implicit or explicit method as it needs.
+def integrate_trajectory(velocity, start, *, speed, duration, n_points=100):
+    """Return the trajectory of a vector field from a starting point.
 
-    start : (n_dims,).   speed : what is usual: where the field is slower than a hundredth of it, the course ends.
-    duration : time after which it ends at the latest, > 0.
-    n_points : of the returned course, evenly spaced in its length.
+    The integration controls its error and switches between an explicit and an implicit method (LSODA).
+
+    Parameters
+    ----------
+    velocity : callable
+        Function of coordinates (n_points, n_dims) that returns velocities of the same shape.
+    start : array_like of float, shape (n_dims,)
+        The starting point.
+    speed : float
+        Mean speed of the field over the cells. The trajectory ends where the field is slower than a hundredth of it.
+    duration : float
+        Largest duration of the trajectory, above 0.
+    n_points : int
+        Number of points returned, evenly spaced along the trajectory.
+
+    Returns
+    -------
+    Trajectory
+        Times and coordinates of the points.
     """
     start = np.asarray(start, dtype=np.float64)
 
-    def moves(_, x):
+    def derivative(_, x):
         return velocity(x[None])[0]
 
-    def rests(_, x):
-        return np.linalg.norm(velocity(x[None])[0]) - AT_REST * speed
+    def speed_above_rest(_, x):
+        return np.linalg.norm(velocity(x[None])[0]) - REST_SPEED_SHARE * speed
 
-    rests.terminal = True
-    if rests(0, start) <= 0:
-        return Course(np.zeros(n_points), np.tile(start, (n_points, 1)), True)
-    solved = integrate.solve_ivp(
-        moves,
+    speed_above_rest.terminal = True
+    if speed_above_rest(0, start) <= 0:
+        return Trajectory(np.zeros(n_points), np.tile(start, (n_points, 1)), True)
+    solution = integrate.solve_ivp(
+        derivative,
         (0, duration),
         start,
         method="LSODA",
-        events=rests,
+        events=speed_above_rest,
         dense_output=True,
-        rtol=RELATIVE,
-        atol=ABSOLUTE * speed * duration,
+        rtol=RELATIVE_TOLERANCE,
+        atol=ABSOLUTE_TOLERANCE * speed * duration,
     )
-    fine = np.linspace(0, solved.t[-1], 10 * n_points)
-    walked = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(solved.sol(fine).T, axis=0), axis=1))])
-    times = np.interp(np.linspace(0, walked[-1], n_points), walked, fine)
-    return Course(times, solved.sol(times).T, solved.status == 1)
+    fine_times = np.linspace(0, solution.t[-1], 10 * n_points)
+    step_lengths = np.linalg.norm(np.diff(solution.sol(fine_times).T, axis=0), axis=1)
+    arc_lengths = np.concatenate([[0], np.cumsum(step_lengths)])
+    times = np.interp(np.linspace(0, arc_lengths[-1], n_points), arc_lengths, fine_times)
+    return Trajectory(times, solution.sol(times).T, solution.status == 1)
 
 
-def least_action_path(velocity, jacobian, start, end, *, first_guess=None, n_points=60, diffusion=1.0, charge=0.0):
-    """The path that noise of the given strength takes most likely from one place to another, however long that takes.
+def least_action_path(
+    velocity, jacobian, start, end, *, first_guess=None, n_points=60, diffusion=1.0, length_penalty=0.0
+):
+    """Return the most likely path of weak noise from one point to another, at any duration.
 
-    Minimises the geometric action S = (1 / D) int |f| |dx| - f . dx, which is that of Freidlin and Wentzell at the
-    speed |f|, the best one everywhere (Heymann and Vanden-Eijnden 2008).  By rounds: some steps downhill, then points
-    are spread evenly along the path again, without which they leap over what is costly; with few points first.
+    Minimizes the geometric action S = (1 / D) int |f| |dx| - f . dx. It is the Freidlin-Wentzell action at the speed
+    |f|, which is the optimal one everywhere (Heymann and Vanden-Eijnden 2008). The search alternates between
+    minimization steps and even spacing of the points; without it, points would skip the parts of a path with a large
+    action. It starts with few points.
 
-    start, end : (n_dims,).   first_guess : (n_guessed, n_dims) between them, by default a straight line.
-    n_points : of the path, both ends included.   diffusion : D > 0, in squared unit of the places over time.
-    charge : a speed that is added in quadrature to |f| in the search, and not in the action that is returned: where the
-        field is slow a detour costs nothing, and with it its length.
+    Parameters
+    ----------
+    velocity : callable
+        Function of coordinates (n_points, n_dims) that returns velocities of the same shape.
+    jacobian : callable
+        Function of coordinates (n_points, n_dims) that returns Jacobians (n_points, n_dims, n_dims).
+    start, end : array_like of float, shape (n_dims,)
+        Both ends of the path.
+    first_guess : ndarray of float64, shape (n_guess_points, n_dims), optional
+        Points between the ends from which the search starts. The default is a straight line.
+    n_points : int
+        Number of points of the path, including both ends.
+    diffusion : float
+        Diffusion coefficient D, above 0, in unit of the coordinates squared / unit of time.
+    length_penalty : float
+        Speed added in quadrature to |f| in the search, but not in the returned action. Without it, detours are free
+        where the field is slow; with it, their length adds to the action.
+
+    Returns
+    -------
+    LeastActionPath
+        Times and coordinates of the points, and the action.
     """
     start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     path = np.vstack([start, *([] if first_guess is None else [first_guess]), end])
-    # where the field stands still a path would take for ever
-    slowest = SLOWEST * np.mean(np.linalg.norm(velocity(evenly_spaced(path, n_points)), axis=1))
-    # whose square is still a number
-    slowest = max(slowest, 1e-150)
-    for fineness in sorted({min(n_points, COARSE), n_points}):
-        path, converged = _relaxed(evenly_spaced(path, fineness), velocity, jacobian, max(charge, slowest))
+    # without a smallest speed, times would be infinite where the field is zero
+    min_speed = MIN_SPEED_SHARE * np.mean(np.linalg.norm(velocity(evenly_spaced(path, n_points)), axis=1))
+    # the square of a smaller one underflows
+    min_speed = max(min_speed, 1e-150)
+    for resolution in sorted({min(n_points, COARSE_POINTS), n_points}):
+        path, converged = _minimize_action(
+            evenly_spaced(path, resolution), velocity, jacobian, max(length_penalty, min_speed)
+        )
     steps, flow = np.diff(path, axis=0), velocity((path[:-1] + path[1:]) / 2)
-    speeds = np.sqrt(np.einsum("sd,sd->s", flow, flow) + slowest**2)
+    speeds = np.sqrt(np.einsum("sd,sd->s", flow, flow) + min_speed**2)
     times = np.concatenate([[0], np.cumsum(np.linalg.norm(steps, axis=1) / speeds)])
-    action, _ = geometric_action(path, velocity, jacobian, slowest)
-    return ActionPath(times, path, action / diffusion, converged)
+    action, _ = geometric_action(path, velocity, jacobian, min_speed)
+    return LeastActionPath(times, path, action / diffusion, converged)
 
 
-def geometric_action(path, velocity, jacobian, slowest):
-    """D S of a polyline (n_points, n_dims), and its gradient, the same shape; the field counts at the middles of steps.
+def geometric_action(path, velocity, jacobian, min_speed):
+    """Return D times the geometric action of a polyline, and its gradient.
 
-    slowest : speed that is added in quadrature to |f|, so that there is a gradient where the field is zero.
+    The field is evaluated at the midpoints of the steps.
+
+    Parameters
+    ----------
+    path : ndarray of float64, shape (n_points, n_dims)
+        Points of the polyline.
+    velocity : callable
+        As in `least_action_path`.
+    jacobian : callable
+        As in `least_action_path`.
+    min_speed : float
+        Speed added in quadrature to |f|, so that the gradient exists where the field is zero.
+
+    Returns
+    -------
+    action : float
+        D times the action.
+    gradient : ndarray of float64, shape (n_points, n_dims)
+        Its derivative with respect to the points.
     """
-    steps, middles = np.diff(path, axis=0), (path[:-1] + path[1:]) / 2
-    flow = velocity(middles)
-    speeds = np.sqrt(np.einsum("sd,sd->s", flow, flow) + slowest**2)[:, None]
+    steps, midpoints = np.diff(path, axis=0), (path[:-1] + path[1:]) / 2
+    flow = velocity(midpoints)
+    speeds = np.sqrt(np.einsum("sd,sd->s", flow, flow) + min_speed**2)[:, None]
     lengths = np.linalg.norm(steps, axis=1)[:, None]
     by_step = np.divide(speeds * steps, lengths, out=np.zeros_like(steps), where=lengths > 0) - flow
-    by_middle = np.einsum("sd,sde->se", flow * lengths / speeds - steps, jacobian(middles))
+    by_midpoint = np.einsum("sd,sde->se", flow * lengths / speeds - steps, jacobian(midpoints))
     gradient = np.zeros_like(path)
-    gradient[:-1] += by_middle / 2 - by_step
-    gradient[1:] += by_middle / 2 + by_step
+    gradient[:-1] += by_midpoint / 2 - by_step
+    gradient[1:] += by_midpoint / 2 + by_step
     return float(np.sum(speeds * lengths) - np.vdot(flow, steps)), gradient
 
 
-def _relaxed(path, velocity, jacobian, slowest):
-    """A path of less action between the same ends, its points evenly spaced; and whether that hardly falls."""
+def _minimize_action(path, velocity, jacobian, min_speed):
+    """Return an evenly spaced path of smaller action between the same ends, and whether the search converged."""
     first, last = path[0], path[-1]
-    # rules by which a search ends are for numbers without a unit
+    # scales: the stopping rules of the minimizer are for dimensionless numbers
     length = max(np.sum(np.linalg.norm(np.diff(path, axis=0), axis=1)), np.finfo(np.float64).tiny)
-    usual = max(length * np.linalg.norm(velocity(path), axis=1).mean(), 1e-150)
+    action_scale = max(length * np.linalg.norm(velocity(path), axis=1).mean(), 1e-150)
 
-    def with_ends(inner):
-        return np.vstack([first, first + length * inner.reshape(-1, len(first)), last])
+    def with_ends(scaled_points):
+        return np.vstack([first, first + length * scaled_points.reshape(-1, len(first)), last])
 
-    def scaled(inner):
-        action, gradient = geometric_action(with_ends(inner), velocity, jacobian, slowest)
-        return action / usual, gradient[1:-1].ravel() * (length / usual)
+    def scaled_action(scaled_points):
+        action, gradient = geometric_action(with_ends(scaled_points), velocity, jacobian, min_speed)
+        return action / action_scale, gradient[1:-1].ravel() * (length / action_scale)
 
-    action, converged = geometric_action(path, velocity, jacobian, slowest)[0], False
-    for _ in range(MOST_ROUNDS):
+    action, converged = geometric_action(path, velocity, jacobian, min_speed)[0], False
+    for _ in range(MAX_ROUNDS):
         if converged:
             break
-        inner = ((path[1:-1] - first) / length).ravel()
-        solved = optimize.minimize(scaled, inner, jac=True, method="L-BFGS-B", options={"maxiter": STEPS_OF_ROUND})
-        moved = evenly_spaced(with_ends(solved.x), len(path))
-        after = geometric_action(moved, velocity, jacobian, slowest)[0]
-        # spreading the points may cost what the steps have gained
-        converged = after >= (1 - FALLS_BY) * action
-        if after < action:
-            path, action = moved, after
+        scaled_points = ((path[1:-1] - first) / length).ravel()
+        minimum = optimize.minimize(
+            scaled_action, scaled_points, jac=True, method="L-BFGS-B", options={"maxiter": STEPS_PER_ROUND}
+        )
+        new_path = evenly_spaced(with_ends(minimum.x), len(path))
+        new_action = geometric_action(new_path, velocity, jacobian, min_speed)[0]
+        # even spacing can increase the action by as much as the steps have decreased it
+        converged = new_action >= (1 - MIN_DECREASE) * action
+        if new_action < action:
+            path, action = new_path, new_action
     return path, converged
 
 
-def path_among_cells(distances, source, target):
-    """Numbers of the cells on the shortest path through the neighbour graph, from `source` to `target`; or None.
+def shortest_cell_path(distances, source, target):
+    """Return the cells on the shortest path through the neighbor graph.
 
-    distances : CSR (n_cells, n_cells), of neighbours; ways are taken in both directions.
+    Parameters
+    ----------
+    distances : scipy.sparse.csr_matrix, shape (n_cells, n_cells)
+        Distances of the neighbors; edges are used in both directions.
+    source, target : int
+        First and last cell of the path.
+
+    Returns
+    -------
+    ndarray of int, or None
+        Indices of the cells from `source` to `target`; None if the graph does not connect them.
     """
-    _, before = sparse.csgraph.dijkstra(distances, directed=False, indices=source, return_predecessors=True)
+    _, predecessors = sparse.csgraph.dijkstra(distances, directed=False, indices=source, return_predecessors=True)
     path = [target]
     while path[-1] != source:
-        path.append(before[path[-1]])
+        path.append(predecessors[path[-1]])
         if path[-1] < 0:
             return None
     return np.array(path[::-1])
 
 
 def evenly_spaced(path, n_points):
-    """Points on a polyline, evenly spaced along it, ends included: (n_points, n_dims)."""
-    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    wanted = np.linspace(0, lengths[-1], n_points)
-    return np.column_stack([np.interp(wanted, lengths, column) for column in path.T])
+    """Return points that are evenly spaced along a polyline.
+
+    Parameters
+    ----------
+    path : ndarray of float64, shape (n_path_points, n_dims)
+        Points of the polyline.
+    n_points : int
+        Number of points to return, including both ends.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_points, n_dims)
+        The points, from the first to the last point of `path`.
+    """
+    arc_lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    at_lengths = np.linspace(0, arc_lengths[-1], n_points)
+    return np.column_stack([np.interp(at_lengths, arc_lengths, column) for column in path.T])

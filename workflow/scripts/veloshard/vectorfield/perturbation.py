@@ -1,7 +1,8 @@
-"""What a field would do if the expression of some genes were another.
+"""Effect of changed gene expression on the velocities of a vector field.
 
-Expression x_g of a gene, log1p of normalised counts, is what its loadings make of the components: x_g = y q_g + mean_g.
-To set it to x'_g moves a cell by dy = (x'_g - x_g) q_g; the field there differs, to first order, by J dy.
+The expression x_g of a gene (log1p of normalized counts) follows from the PCA coordinates y of a cell:
+x_g = y q_g + mean_g, with the loadings q_g. A change to x'_g moves the cell by dy = (x'_g - x_g) q_g, and changes its
+velocity, to first order, by J dy.
 """
 
 import math
@@ -12,112 +13,189 @@ from scipy import sparse
 
 from veloshard.vectorfield.geometry import directional_derivative
 
-# how an expression may be given
+# how a change of expression is specified
 MODES = ("absolute", "change", "fold")
 
-# of the walk on the neighbour graph, relative to its drift (Dynamo's)
+# diffusion of the transition matrix, relative to the drift (Dynamo's default)
 DIFFUSION = 50.0
 
-# ways between neighbours that are looked at together: some 100 MB with 30 components
-EDGES_AT_ONCE = 1 << 18
+# edges of the neighbor graph per block: about 100 MB with 30 principal components
+EDGES_PER_BLOCK = 1 << 18
 
 
-class Components(NamedTuple):
-    """Linear map between genes and components.
+class PCALoadings(NamedTuple):
+    """Linear map between genes and principal components.
 
-    loadings : (n_genes, n_dims), orthonormal columns.   means : (n_genes,), of the expression.
+    Attributes
+    ----------
+    loadings : ndarray of float64, shape (n_genes, n_dims)
+        Orthonormal columns.
+    means : ndarray of float64, shape (n_genes,)
+        Mean expression that was subtracted from each gene.
     """
 
     loadings: np.ndarray
     means: np.ndarray
 
 
-def perturbed(places, components, changes):
-    """Places of cells whose expression of some genes is changed: float64 (n_cells, n_dims).
+def perturb_pcs(pcs, pca, changes):
+    """Return the PCA coordinates of cells after a change of the expression of some genes.
 
-    places : (n_cells, n_dims) components.
-    changes : {row of the gene: (mode, value)}.  `absolute`: log1p of normalised counts is the value.  `change`: by
-        which it grows.  `fold`: the factor by which the normalised counts themselves do, >= 0.
+    Parameters
+    ----------
+    pcs : ndarray of float64, shape (n_cells, n_dims)
+        PCA coordinates of the cells.
+    pca : PCALoadings
+        Loadings and means of the genes.
+    changes : dict of int to (str, float)
+        Row of each changed gene, with a mode and a value. Mode `absolute`: the value is the new expression (log1p of
+        normalized counts). Mode `change`: the value is added to the expression. Mode `fold`: the value, at least 0,
+        multiplies the normalized counts.
 
-    Raises ValueError for another mode, and for a factor below 0.
+    Returns
+    -------
+    ndarray of float64, shape (n_cells, n_dims)
+        New PCA coordinates.
+
+    Raises
+    ------
+    ValueError
+        If a mode is unknown, or the value of a `fold` is below 0.
     """
-    moved = np.array(places, dtype=np.float64)
+    perturbed = np.array(pcs, dtype=np.float64)
     for gene, (mode, value) in changes.items():
-        loadings = components.loadings[gene]
-        now = places @ loadings + components.means[gene]
+        loadings = pca.loadings[gene]
+        expression = pcs @ loadings + pca.means[gene]
         if mode == "absolute":
-            change = value - now
+            change = value - expression
         elif mode == "change":
-            change = np.full(len(now), float(value))
+            change = np.full(len(expression), float(value))
         elif mode == "fold":
             if value < 0:
-                raise ValueError(f"the gene in row {gene}: counts cannot be multiplied by {value}, which is below 0")
-            # components say less than nothing of some cells: those have no counts to be multiplied
-            change = np.log1p(value * np.expm1(np.maximum(now, 0))) - np.maximum(now, 0)
+                raise ValueError(
+                    f"the gene in row {gene}: the fold change of counts is {value}, and must be at least 0"
+                )
+            # expression reconstructed from the components can be below 0, which stands for counts of 0
+            change = np.log1p(value * np.expm1(np.maximum(expression, 0))) - np.maximum(expression, 0)
         else:
-            raise ValueError(f"mode {mode!r} is none of {', '.join(MODES)}")
-        moved += change[:, None] * loadings
-    return moved
+            raise ValueError(f"unknown mode {mode!r}: must be one of {', '.join(MODES)}")
+        perturbed += change[:, None] * loadings
+    return perturbed
 
 
-def effect(field, places, moved):
-    """By how much the field differs for moved cells, J dy, (n_cells, n_dims), in the unit of the arrows.
+def perturbation_effect(field, pcs, perturbed):
+    """Return the change of velocity J dy of perturbed cells.
 
-    Not f(y + dy) - f(y), which is what the field says there: where no cell ever was that is nothing.
+    It is not f(y + dy) - f(y), because f decays to zero where there are no cells.
+
+    Parameters
+    ----------
+    field : VectorField
+        Vector field in PCA space.
+    pcs, perturbed : ndarray of float64, shape (n_cells, n_dims)
+        PCA coordinates of the cells before and after the perturbation.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_cells, n_dims)
+        In the unit of the velocities.
     """
-    return directional_derivative(field, places, moved - places)
+    return directional_derivative(field, pcs, perturbed - pcs)
 
 
-def loss(places, components, genes):
-    """What a knock-out adds to any field: transcripts of its genes are lost with rate 1, (n_cells, n_dims).
+def knock_out_effect(pcs, pca, genes):
+    """Return the change of velocity by a knock-out, - sum_g |x_g| q_g: transcripts of the genes decay with rate 1.
 
-    - sum_g |x_g| q_g over the genes, int, rows of theirs.
+    Parameters
+    ----------
+    pcs : ndarray of float64, shape (n_cells, n_dims)
+        PCA coordinates of the cells.
+    pca : PCALoadings
+        Loadings and means of the genes.
+    genes : sequence of int
+        Rows of the genes that are knocked out.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_cells, n_dims)
+        The same for any vector field.
     """
-    loadings = components.loadings[genes]
-    return -np.abs(places @ loadings.T + components.means[genes]) @ loadings
+    loadings = pca.loadings[genes]
+    return -np.abs(pcs @ loadings.T + pca.means[genes]) @ loadings
 
 
-def walk(places, vectors, distances, *, diffusion=DIFFUSION):
-    """Probabilities to step to neighbours by drift along vectors and by diffusion, CSR (n_cells, n_cells).
+def perturbation_transition_matrix(pcs, vectors, distances, *, diffusion=DIFFUSION):
+    """Return the transition matrix of drift along vectors and diffusion on the neighbor graph.
 
-    Between neighbours i and j flows F_ij = sign(e) sqrt|e|, e = (v_i + v_j) / 2 . u_ij, with u_ij the unit vector from
-    i to j; the rate of the step is max(F_ij, 0) / 2 + D (the Fokker-Planck equation on a graph; Dynamo 1.5.3
-    holds cells x cells for it).
+    The drift between neighbors i and j is F_ij = sign(e) sqrt|e| with e = (v_i + v_j) / 2 . u_ij, where u_ij is the
+    unit vector from i to j. The transition rate is max(F_ij, 0) / 2 + D: the Fokker-Planck equation on a graph, as in
+    Dynamo 1.5.3, but with sparse matrices.
 
-    places, vectors : (n_cells, n_dims).   distances : CSR (n_cells, n_cells); stored are neighbours, either way.
+    Parameters
+    ----------
+    pcs : ndarray of float64, shape (n_cells, n_dims)
+        PCA coordinates of the cells.
+    vectors : ndarray of float64, shape (n_cells, n_dims)
+        The vectors v of the drift.
+    distances : scipy.sparse.csr_matrix, shape (n_cells, n_cells)
+        Neighbor graph. Stored elements are edges, in both directions.
+    diffusion : float
+        The diffusion D.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix, shape (n_cells, n_cells)
+        Transition probabilities. Rows sum to 1, those of cells without neighbors are empty.
     """
     edges = sparse.csr_matrix(distances)
     edges = sparse.csr_matrix((np.ones(edges.nnz, dtype=bool), edges.indices, edges.indptr), shape=edges.shape)
-    either = sparse.csr_matrix(edges + edges.T)
-    either.setdiag(False)
-    either.eliminate_zeros()
-    probabilities = np.empty(either.nnz)
-    for first, stop in _rows_at_once(either.indptr):
-        stored = slice(either.indptr[first], either.indptr[stop])
-        rows = np.repeat(np.arange(first, stop), np.diff(either.indptr[first : stop + 1]))
-        others = either.indices[stored]
-        ways = places[others] - places[rows]
-        lengths = np.linalg.norm(ways, axis=1)
-        along = np.einsum("ed,ed->e", vectors[rows] + vectors[others], ways) / 2
-        along = np.divide(along, lengths, out=np.zeros_like(along), where=lengths > 0)
-        rates = np.sqrt(np.maximum(along, 0)) / 2 + diffusion
-        probabilities[stored] = rates / np.bincount(rows - first, rates)[rows - first]
-    return sparse.csr_matrix((probabilities, either.indices, either.indptr), shape=either.shape)
+    graph = sparse.csr_matrix(edges + edges.T)
+    graph.setdiag(False)
+    graph.eliminate_zeros()
+    probabilities = np.empty(graph.nnz)
+    for first, stop in _row_blocks(graph.indptr):
+        block = slice(graph.indptr[first], graph.indptr[stop])
+        rows = np.repeat(np.arange(first, stop), np.diff(graph.indptr[first : stop + 1]))
+        neighbors = graph.indices[block]
+        displacements = pcs[neighbors] - pcs[rows]
+        lengths = np.linalg.norm(displacements, axis=1)
+        drift = np.einsum("ed,ed->e", vectors[rows] + vectors[neighbors], displacements) / 2
+        drift = np.divide(drift, lengths, out=np.zeros_like(drift), where=lengths > 0)
+        rates = np.sqrt(np.maximum(drift, 0)) / 2 + diffusion
+        probabilities[block] = rates / np.bincount(rows - first, rates)[rows - first]
+    return sparse.csr_matrix((probabilities, graph.indices, graph.indptr), shape=graph.shape)
 
 
-def effect_on_genes(effects, components, codes, n_groups):
-    """Mean effect on each gene in the cells of each group, (n_genes, n_groups); NaN for a group without any."""
+def gene_effects(effects, pca, codes, n_groups):
+    """Return the mean effect on each gene in the cells of each group.
+
+    Parameters
+    ----------
+    effects : ndarray of float64, shape (n_cells, n_dims)
+        Vectors in PCA space.
+    pca : PCALoadings
+        Loadings of the genes.
+    codes : ndarray of int, shape (n_cells,)
+        Group of each cell, -1 for none.
+    n_groups : int
+        Number of groups.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_genes, n_groups)
+        NaN for a group without cells.
+    """
     means = np.full((n_groups, effects.shape[1]), math.nan)
     for group in range(n_groups):
         if np.any(codes == group):
             means[group] = effects[codes == group].mean(axis=0)
-    return components.loadings @ means.T
+    return pca.loadings @ means.T
 
 
-def _rows_at_once(indptr):
-    """Rows of a sparse matrix in blocks of about so many stored elements: first and one past last."""
+def _row_blocks(indptr):
+    """Yield the first row, and the row after the last, of blocks with about `EDGES_PER_BLOCK` stored elements."""
     first = 0
     while first < len(indptr) - 1:
-        stop = max(first + 1, int(np.searchsorted(indptr, indptr[first] + EDGES_AT_ONCE, side="right")) - 1)
+        stop = max(first + 1, int(np.searchsorted(indptr, indptr[first] + EDGES_PER_BLOCK, side="right")) - 1)
         yield first, stop
         first = stop

@@ -1,0 +1,131 @@
+"""The AnnData result: each array is stored with the key of scVelo that names it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from scipy import sparse
+from support.counts import two_clusters
+from veloshard.output.anndata_result import assemble_result
+from veloshard.output.cluster_colors import clusters_of
+
+N_CELLS = 40
+
+
+@pytest.fixture
+def arrays():
+    """Return the parts of a result, all with different values."""
+    rng = np.random.default_rng(0)
+    graph = sparse.random_array((N_CELLS, N_CELLS), density=0.2, rng=rng, format="csr", dtype=np.float32)
+    graph.data -= 0.5
+    paga = {
+        "connectivities": sparse.csr_matrix([[0, 0.5], [0.5, 0]]),
+        "transitions_confidence": sparse.csr_matrix([[0, 0], [0.25, 0]]),
+        "sizes": np.array([20, 20]),
+    }
+    ranking = pd.DataFrame(
+        {
+            "cluster": ["a", "b"],
+            "gene": ["gene1", "gene2"],
+            "rank": pd.array([1, 1], dtype="Int64"),
+            "score": [2.0, 3.0],
+            "difference": [0.1, 0.2],
+            "p_value": [0.01, 0.02],
+            "q_value": [0.03, 0.04],
+        }
+    )
+    return {
+        "genes": {"velocity_genes": np.arange(12) < 6, "fit_alpha": rng.random(12)},
+        "cells": {"velocity_length": rng.random(N_CELLS)},
+        "graph": sparse.csr_matrix(graph),
+        "self_transition": rng.random(N_CELLS).astype(np.float32),
+        "embedding": {"X_umap": rng.normal(size=(N_CELLS, 2))},
+        "velocity_embedding": rng.normal(size=(N_CELLS, 2)),
+        "model_embeddings": {"X_latent": rng.normal(size=(N_CELLS, 3))},
+        "model_versions": ["torch 2.9"],
+        "cell_cycle": {
+            "S_score": rng.random(N_CELLS),
+            "G2M_score": rng.random(N_CELLS),
+            "phase": np.arange(N_CELLS) % 3,
+        },
+        "differential_kinetics": (
+            {"fit_diff_kinetics": np.array(["a", *[""] * 11]), "fit_pval_kinetics": rng.random(12)},
+            rng.random((12, 2)),
+            np.zeros((12, 2), dtype=bool),
+        ),
+        "ranking": ranking,
+        "paga": paga,
+        "clusters": "clusters",
+        "warnings": ["a warning"],
+        "options": {"dataset_name": "liver", "method_name": "mine", "method": {"method": "stochastic"}},
+    }
+
+
+@pytest.fixture
+def prepared():
+    prepared = two_clusters(N_CELLS)
+    prepared.uns["ingest"] = {"source": "liver.h5ad", "format": "h5ad", "sha256": "hash of the source"}
+    prepared.uns["prepare"] = {"fingerprint": "hash of the prepared data", "left_out": {"genes": 3}}
+    return prepared
+
+
+def test_arrays_of_a_result_have_the_keys_of_scvelo(prepared, arrays):
+    result = assemble_result(prepared, **arrays)
+    np.testing.assert_array_equal(result.obsm["X_umap"], arrays["embedding"]["X_umap"])
+    np.testing.assert_array_equal(result.obsm["velocity_umap"], arrays["velocity_embedding"])
+    np.testing.assert_array_equal(result.obsm["X_latent"], arrays["model_embeddings"]["X_latent"])
+    np.testing.assert_array_equal(result.obs["velocity_self_transition"], arrays["self_transition"])
+    np.testing.assert_array_equal(result.obs["velocity_length"], arrays["cells"]["velocity_length"])
+    np.testing.assert_array_equal(result.var["fit_alpha"], arrays["genes"]["fit_alpha"])
+    positive, negative = result.uns["velocity_graph"], result.uns["velocity_graph_neg"]
+    assert positive.data.min() > 0 > negative.data.max()
+    np.testing.assert_array_equal((positive + negative).toarray(), arrays["graph"].toarray())
+
+
+def test_annotations_of_clusters_have_the_keys_of_scvelo(prepared, arrays):
+    result = assemble_result(prepared, **arrays)
+    columns, p_values, _ = arrays["differential_kinetics"]
+    assert result.uns["paga"]["transitions_confidence"][1, 0] == 0.25
+    assert result.uns["paga"]["connectivities"][0, 1] == 0.5
+    assert result.uns["paga"]["groups"] == "clusters"
+    np.testing.assert_array_equal(result.uns["clusters_sizes"], [20, 20])
+    np.testing.assert_array_equal(result.varm["fit_pvals_kinetics"], p_values)
+    np.testing.assert_array_equal(result.var["fit_pval_kinetics"], columns["fit_pval_kinetics"])
+    ranking = result.uns["rank_velocity_genes"]
+    assert {key: [ranking[key][name][0] for name in "ab"] for key in ("names", "scores", "pvals", "pvals_adj")} == {
+        "names": ["gene1", "gene2"],
+        "scores": [2.0, 3.0],
+        "pvals": [0.01, 0.02],
+        "pvals_adj": [0.03, 0.04],
+    }
+
+
+def test_the_stored_colors_are_those_of_the_figures(prepared, arrays):
+    prepared.uns["clusters_colors"] = np.array(["#123456", "#abcdef"])
+    prepared.obs["clusters"] = prepared.obs["clusters"].astype("category")
+    result = assemble_result(prepared, **arrays)
+    assert list(result.uns["clusters_colors"]) == ["#123456", "#abcdef"]
+    clusters = clusters_of(result)
+    assert dict(zip(clusters.names, map(to_hex, clusters.colors), strict=True)) == {"a": "#123456", "b": "#abcdef"}
+
+
+def test_the_phase_is_the_one_of_the_code_and_scores_of_the_user_take_precedence(prepared, arrays):
+    result = assemble_result(prepared.copy(), **arrays)
+    assert result.obs["phase"].tolist()[:3] == ["G1", "S", "G2M"]
+    np.testing.assert_array_equal(result.obs["S_score"], arrays["cell_cycle"]["S_score"])
+    prepared.obs["phase"] = "own"
+    result = assemble_result(prepared, **arrays)
+    assert set(result.obs["phase"]) == {"own"}
+    assert "S_score" not in result.obs
+
+
+def test_provenance_has_source_hashes_options_and_versions(prepared, arrays):
+    provenance = assemble_result(prepared, **arrays).uns["provenance"]
+    assert provenance["source"] == {"source": "liver.h5ad", "format": "h5ad", "sha256": "hash of the source"}
+    assert provenance["prepared_sha256"] == "hash of the prepared data"
+    assert json.loads(provenance["options"]) == arrays["options"]
+    assert provenance["versions"]["numpy"] == np.__version__
+    assert list(provenance["model_versions"]) == ["torch 2.9"]
+    assert list(provenance["warnings"]) == ["a warning"]

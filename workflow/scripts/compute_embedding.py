@@ -1,0 +1,8 @@
+import anndata
+from veloshard import runtime
+from veloshard.io.hdf5 import save_arrays
+from veloshard.preprocessing.embedding import compute_embedding
+
+runtime.start(snakemake)
+name, places = compute_embedding(anndata.read_h5ad(snakemake.input.prepared), **snakemake.params.options)
+save_arrays(snakemake.output[0], {name: places})

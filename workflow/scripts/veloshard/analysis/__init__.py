@@ -1,0 +1,1 @@
+"""Analyses of a velocity graph: terminal states, pseudotime, latent time, PAGA, ranked genes."""

@@ -1,0 +1,1 @@
+"""Evaluation of results: agreement of methods, negative controls, posterior draws, split-half coherence, verdict."""

@@ -1,0 +1,1 @@
+"""Velocity graph, transition matrix, velocity embedding and confidence."""

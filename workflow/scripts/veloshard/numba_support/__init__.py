@@ -1,0 +1,1 @@
+"""Cache of compiled code, and elementary functions for compiled loops."""

@@ -1,0 +1,1 @@
+"""Files that users open: AnnData results and exports to other software."""

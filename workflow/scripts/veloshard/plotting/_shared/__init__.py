@@ -1,0 +1,1 @@
+"""Shared parts of the figures: style, embedding panels and phase portraits."""

@@ -1,0 +1,1 @@
+"""HTML tables of results, comparisons and runs."""

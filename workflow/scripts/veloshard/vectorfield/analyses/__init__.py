@@ -1,0 +1,1 @@
+"""Analyses of the vector fields of a dataset: each returns arrays for a figure, tables, or both."""
