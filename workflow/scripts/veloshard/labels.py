@@ -36,7 +36,18 @@ def as_labels(column: pd.Series) -> pd.Series:
 
 
 def as_label(value: object) -> str:
-    """Return a value as `as_labels` writes it: ``"3"`` for 3, 3.0 and ``"3"``."""
+    """Return a value as `as_labels` writes it.
+
+    Parameters
+    ----------
+    value : object
+        Usually a string or a number.
+
+    Returns
+    -------
+    str
+        ``"3"`` for 3, 3.0 and ``"3"``.
+    """
     is_whole = isinstance(value, float | np.floating) and float(value).is_integer()
     return str(int(value) if is_whole else value)  # type: ignore[call-overload]
 

@@ -61,8 +61,10 @@ def shard_bounds(shard: str, n_elements: int) -> tuple[int, int]:
 
     Returns
     -------
-    start, stop : int
-        Bounds of the shard.
+    start : int
+        First element of the shard.
+    stop : int
+        First element after the shard.
     """
     number, n_shards = (int(part) for part in shard.split("-of-"))
     return (number - 1) * n_elements // n_shards, number * n_elements // n_shards

@@ -53,7 +53,7 @@ def import_precomputed(
     Parameters
     ----------
     source : str
-        h5ad file; table of cells x genes (csv, tsv, parquet) with the names of the cells in the first column; or npz
+        An h5ad file; table of cells x genes (csv, tsv, parquet) with the names of the cells in the first column; or npz
         file with the arrays `cells`, `genes` and `layer`.
     block : veloshard.contract.GeneBlock
         Normalized counts of all genes of the dataset.
