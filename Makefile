@@ -6,7 +6,7 @@ CORES ?= all
 CONFIG ?= config/config.yaml
 REPORT ?= results/report.html
 # of other people's models, those whose environments `make test-methods` installs and tests
-MODELS ?= $(notdir $(basename $(wildcard workflow/schemas/models/*.yaml)))
+MODELS ?= $(notdir $(basename $(wildcard workflow/scripts/models/*.py)))
 snakemake = .venv/bin/snakemake --cores $(CORES) --keep-going --configfile $(CONFIG)
 
 # Nothing of the user's own Python may shadow what is pinned.
@@ -66,13 +66,13 @@ test-deployment: $(core) ## run the workflow in the image (`make image`), instal
 lint: $(core) ## check the form of Python and Snakemake code
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/snakefmt --check Snakefile workflow/rules
+	.venv/bin/snakefmt --check workflow/Snakefile workflow/rules
 	.venv/bin/snakemake --lint
 
 format: $(core) ## bring Python and Snakemake code into form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
-	.venv/bin/snakefmt Snakefile workflow/rules
+	.venv/bin/snakefmt workflow/Snakefile workflow/rules
 
 bench: $(core) ## measure time and memory
 	.venv/bin/python benchmarks/run.py

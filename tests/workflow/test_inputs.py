@@ -43,7 +43,6 @@ def sampled(small_run, small_config, run_workflow, tmp_path_factory):
         methods={"steady_state": {}},
         figures={"draw": ["proportions"], "dpi": 50},
         genes_per_shard=25,
-        shards=None,
     )
     process = run_workflow(config, folder)
     assert process.returncode == 0, process.stdout + process.stderr

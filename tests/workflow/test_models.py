@@ -40,12 +40,15 @@ def fit(cells, *, folder, random_state=0, n_samples=3, noise=0.1, trouble=""):
 '''
 DESCRIPTION = {
     "title": "A toy",
+    "kind": "model",
+    "description": "A slope through the origin.",
+    "traits": {"n_layers": 1},
     "resources": {"megabytes": 100, "bytes_per_entry": 20, "seconds": 1, "seconds_per_entry": 1e-6},
     "properties": {
-        "random_state": {"type": "integer", "default": 0},
-        "n_samples": {"type": "integer", "default": 3},
-        "noise": {"type": "number", "minimum": 0, "default": 0.1},
-        "trouble": {"type": "string", "default": ""},
+        "random_state": {"description": "Seed.", "type": "integer", "default": 0},
+        "n_samples": {"description": "Samples.", "type": "integer", "default": 3},
+        "noise": {"description": "Noise.", "type": "number", "minimum": 0, "default": 0.1},
+        "trouble": {"description": "Error to raise.", "type": "string", "default": ""},
     },
 }
 
@@ -56,20 +59,19 @@ def snakefile(tmp_path_factory):
     copy = tmp_path_factory.mktemp("copy")
     for folder in ("workflow", "envs"):
         shutil.copytree(ROOT / folder, copy / folder)
-    shutil.copy2(ROOT / "Snakefile", copy)
     (copy / "workflow/scripts/models/toy.py").write_text(PROGRAM)
-    (copy / "workflow/schemas/models/toy.yaml").write_text(yaml.safe_dump(DESCRIPTION))
+    (copy / "workflow/schemas/methods/toy.yaml").write_text(yaml.safe_dump(DESCRIPTION))
     (copy / "envs/toy.yaml").write_text(yaml.safe_dump({"dependencies": ["python=3.11", "pip"]}))
     (copy / ".envs").mkdir()
     (copy / ".envs/toy").symlink_to(sys.prefix)
-    return copy / "Snakefile"
+    return copy / "workflow/Snakefile"
 
 
 @pytest.fixture(scope="module")
 def config(small_config):
     return small_config(
         methods={"steady_state": {}, "toy": {}, "other": {"method": "toy", "random_state": 1, "n_samples": 0}},
-        trust={"model_controls": ["permuted"]},
+        trust={"refit_models": {"controls": ["permuted"]}},
         figures={"draw": ["stream", "confidence", "phase_portraits"], "panel_size": 2, "dpi": 50},
     )
 
@@ -116,7 +118,7 @@ def test_its_samples_are_scored(results):
 def test_it_is_judged_and_run_on_the_controls_that_were_asked_for(results):
     controls = json.loads((results / "toy/negative_controls.json").read_text())
     assert controls["permuted"]["variation"] > 0
-    assert "trust.model_controls" in controls["thinned"]["reason"]
+    assert "trust.refit_models.controls" in controls["thinned"]["reason"]
     assert "Not tried: cosine with half" in json.loads((results / "toy/trust.json").read_text())["words"]
     assert set(controls["methods"]) == {"steady_state", "stochastic", "dynamical"}
     checks = {check["name"]: check for check in json.loads((results / "toy/trust.json").read_text())["checks"]}
@@ -142,11 +144,11 @@ def test_options_of_a_model_are_checked(snakefile, config, run_workflow, tmp_pat
 
 
 def test_a_missing_environment_stops_the_run_before_its_first_job(snakefile, config, run_workflow, tmp_path):
-    (snakefile.parent / ".envs/toy").rename(snakefile.parent / ".envs/away")
+    (snakefile.parents[1] / ".envs/toy").rename(snakefile.parents[1] / ".envs/away")
     try:
         process = run_workflow(config, tmp_path, "--dry-run", snakefile=snakefile)
     finally:
-        (snakefile.parent / ".envs/away").rename(snakefile.parent / ".envs/toy")
+        (snakefile.parents[1] / ".envs/away").rename(snakefile.parents[1] / ".envs/toy")
     assert process.returncode != 0
     said = process.stdout + process.stderr
     assert "(A toy) needs an environment of its own: run `make .envs/toy/installed.lock`" in said

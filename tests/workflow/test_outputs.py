@@ -16,7 +16,7 @@ from veloshard.preprocessing.moments import load_moments
 
 FIT_COLUMNS = {
     "fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling", "fit_std_u", "fit_std_s", "fit_likelihood",
-    "fit_variance", "fit_alignment_scaling", "fit_support", "fit_r2", "fit_u0", "fit_s0", "fit_noise",
+    "fit_variance", "fit_alignment_scaling", "fit_curve_weight", "fit_r2", "fit_u0", "fit_s0", "fit_noise",
     "fit_iterations", "fit_gradient", "fit_spread", "fit_bound",
     "fit_alpha_error", "fit_beta_error", "fit_gamma_error", "fit_t__error", "fit_ratio_error",
 }  # fmt: skip

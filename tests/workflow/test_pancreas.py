@@ -27,7 +27,7 @@ def results(run_workflow, tmp_path_factory):
     dataset = {"source": str(COUNTS), "clusters": "clusters", "embedding": "X_umap", "root": "Ductal"}
     methods = {
         "dynamical": {},
-        "scvelo": {"method": "dynamical", "solver": "compatible", "velocity": "fitted"},
+        "scvelo": {"method": "dynamical", "solver": "scvelo", "velocity": "fitted"},
     }
     process = run_workflow({"datasets": {"pancreas": dataset}, "methods": methods}, folder)
     assert process.returncode == 0, process.stdout + process.stderr

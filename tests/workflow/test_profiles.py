@@ -49,7 +49,7 @@ def test_a_profile_plans_all_jobs(name, small_config, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config(methods=methods, kinetics={"refit": True})))
     place, _ = profile(name)
     process = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--profile", place, "--snakefile", ROOT / "Snakefile", "--dry-run",
+        [sys.executable, "-m", "snakemake", "--profile", place, "--snakefile", ROOT / "workflow/Snakefile", "--dry-run",
          "--configfile", "config.yaml"],
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
@@ -66,11 +66,11 @@ def test_jobs_reach_other_schedulers_with_their_resources(name, small_config, tm
     submitter.parent.mkdir()
     submitter.write_text(STANDIN.format(record=tmp_path / "record", answer=answer))
     submitter.chmod(0o755)
-    config = small_config(methods={"steady_state": {}}, shards=1) | {"compiled": str(ROOT / ".compiled")}
+    config = small_config(methods={"steady_state": {}}, genes_per_shard=1000) | {"compiled": str(ROOT / ".compiled")}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     counts = "results/demo/counts_sizes.json"
     process = subprocess.run(
-        [sys.executable, "-m", "snakemake", counts, "--profile", place, "--snakefile", ROOT / "Snakefile",
+        [sys.executable, "-m", "snakemake", counts, "--profile", place, "--snakefile", ROOT / "workflow/Snakefile",
          "--latency-wait", "10", "--configfile", "config.yaml"],
         cwd=tmp_path, env={**os.environ, "PATH": f"{submitter.parent}:{os.environ['PATH']}"},
         capture_output=True, text=True, timeout=200,

@@ -63,7 +63,7 @@ def test_a_look_of_figures_redraws_them_only(plan, small_config):
 
 
 def test_another_solver_fits_again_and_does_all_after(small_config, plan):
-    assert plan(methods=small_config()["methods"] | {"dynamical": {"solver": "compatible"}}) == {
+    assert plan(methods=small_config()["methods"] | {"dynamical": {"solver": "scvelo"}}) == {
         "compile_fit",
         *FIT,
         *KINETICS,
@@ -73,7 +73,7 @@ def test_another_solver_fits_again_and_does_all_after(small_config, plan):
     }
 
 
-@pytest.mark.parametrize("split", [{"shards": 5}, {"shards": None, "genes_per_shard": 7}])
+@pytest.mark.parametrize("split", [{"genes_per_shard": 30}, {"genes_per_shard": 7}])
 def test_another_split_of_the_genes_fits_again(plan, split):
     # that it gives the same bits: test_same_bits.py
     assert plan(**split) == FIT | KINETICS | AFTER_FIT | COMPARED
@@ -86,13 +86,12 @@ def test_interim_shards_are_gone_after_a_run(small_run):
 @pytest.fixture
 def copied(tmp_path, small_run, small_config, run_workflow):
     """Function that changes a file of a copy of the workflow by a function, and says what its rules would run then."""
-    for name in ("Snakefile", "workflow", "envs"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, tmp_path / name)
+    for name in ("workflow", "envs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
 
     def changed(name, change):
         change(tmp_path / "workflow/scripts/veloshard" / name)
-        process = run_workflow(small_config(), small_run.parent, "--dry-run", snakefile=tmp_path / "Snakefile")
+        process = run_workflow(small_config(), small_run.parent, "--dry-run", snakefile=tmp_path / "workflow/Snakefile")
         return planned_rules(process), process.stdout
 
     return changed
@@ -108,11 +107,11 @@ def comment(path):
 
 @pytest.mark.parametrize("change", [Path.touch, comment])
 def test_a_touched_or_commented_kernel_reruns_nothing(copied, change):
-    assert copied("methods/dynamical/mixture.py", change)[0] == set()
+    assert copied("kinetics/methods/dynamical/mixture.py", change)[0] == set()
 
 
 def test_an_edited_kernel_fits_what_uses_it(copied):
-    planned, said = copied("methods/dynamical/mixture.py", edit)
+    planned, said = copied("kinetics/methods/dynamical/mixture.py", edit)
     assert planned == {"compile_fit", *FIT, *KINETICS, *AFTER_FIT, *COMPARED, "run_negative_controls"}
     # other methods' results stay, but for what compares them with this one
     other = set(re.findall(r"output: results/demo/steady_state/(\S+)", said))
@@ -120,7 +119,7 @@ def test_an_edited_kernel_fits_what_uses_it(copied):
 
 
 def test_an_edited_figure_is_drawn_again(copied):
-    planned, said = copied("figures/heatmap.py", edit)
+    planned, said = copied("plotting/result/heatmap.py", edit)
     assert planned == {"draw_figure"}
     assert "output: results/demo/steady_state/figures/stream" not in said
 
@@ -139,7 +138,7 @@ def two_sources(small_run, small_config, run_workflow, tmp_path_factory):
         datasets={"a": {"source": "a"}, "b": {"source": "b.h5ad", "clusters": "clusters"}},
         methods={"steady_state": {}},
         figures={"draw": ["grid"], "dpi": 50},
-        shards=1,
+        genes_per_shard=1000,
     )
     process = run_workflow(config, folder)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -235,7 +234,7 @@ def test_an_option_of_one_method_keeps_the_others(plan, small_config, run_workfl
     methods = small_config()["methods"] | {"steady_state": {"percentile": 90}}
     process = run_workflow(small_config(methods=methods), small_run.parent, "--dry-run")
     assert "fit_genes" in planned_rules(process)
-    assert "results/demo/steady_state/shards" in process.stdout
+    assert "results/demo/steady_state/fit_shards" in process.stdout
     assert "output: results/demo/dynamical" not in process.stdout
 
 

@@ -13,13 +13,13 @@ def results(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not {"benchmarks", "shards", "graph_shards"} & set(path.parts)
+        if path.is_file() and not {"benchmarks", "fit_shards", "velocity_graph_shards"} & set(path.parts)
     }
 
 
 @pytest.mark.parametrize(
     ("split", "cells_per_shard", "threads"),
-    [({"shards": 1}, 1000, 2), ({"shards": None, "genes_per_shard": 9}, 60, 1)],
+    [({"genes_per_shard": 1000}, 1000, 2), ({"genes_per_shard": 9}, 60, 1)],
 )
 def test_results_do_not_depend_on_shards_and_threads(
     small_run, small_config, run_workflow, tmp_path, split, cells_per_shard, threads

@@ -6,17 +6,16 @@ Outputs are named by what they compile (`key`): another config in the same folde
 
 rule compile_fit:
     output:
-        "results/compiled/fit/{method}.{key}.txt",
+        marker="results/compiled/fit/{method}.{key}.txt",
     log:
         "logs/compiled/fit/{method}.{key}.log",
     benchmark:
         "results/benchmarks/compile_fit/{method}.{key}.jsonl"
     params:
-        code=fit_code,
-        options=method_options,
+        code=get_method_code("fit_genes", "merge_fits"),
+        options=lookup("methods/{method}", within=config),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -26,16 +25,15 @@ rule compile_fit:
 
 rule compile_velocity_graph:
     output:
-        "results/compiled/graph.{key}.txt",
+        marker="results/compiled/graph.{key}.txt",
     log:
         "logs/compiled/graph.{key}.log",
     benchmark:
         "results/benchmarks/compile_velocity_graph/{key}.jsonl"
     params:
-        code=code_of("compute_velocity_graph"),
+        code=get_code("compute_velocity_graph"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,

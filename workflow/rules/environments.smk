@@ -13,7 +13,7 @@ from snakemake.settings.types import DeploymentMethod
 ENVIRONMENTS = WORKFLOW.parent / ".envs"
 
 
-def environment_of(name, purpose):
+def get_environment(name, purpose):
     """Lock of the environment that `make` installed under a name; nothing under `--sdm conda`, which makes its own.
 
     An input, so that another environment gives another result, and that one is missing is known before the first job.
@@ -30,7 +30,7 @@ def environment_of(name, purpose):
     return str(lock)
 
 
-def command_for(program):
+def get_command(program):
     """Function for a param: how to run a program, seen from this folder, by the Python of the input `environment`.
 
     The function asks for the input and the threads: Snakemake then leaves its value, which holds paths of this machine,

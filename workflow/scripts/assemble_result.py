@@ -30,6 +30,7 @@ result = assemble_result(
     warnings=load_json(files.quality)["warnings"],
     clusters=snakemake.params.clusters,
     options=snakemake.params.options,
+    has_curves=snakemake.params.has_curves,
     **load_arrays(files.graph),
 )
 result.write_h5ad(snakemake.output.result)

@@ -17,4 +17,4 @@ paga = compute_paga(
     root_cells=times["root_cells"],
     end_points=times["end_points"],
 )
-save_arrays(snakemake.output[0], paga._asdict())
+save_arrays(snakemake.output.paga, paga._asdict())

@@ -23,4 +23,4 @@ values = compute_check_values(
     transitions=transitions,
 )
 verdict = compute_verdict(values, unspliced=params.unspliced, key="quality.max_unspliced_fraction")
-save_json(snakemake.output[0], {**verdict, "transitions": transitions})
+save_json(snakemake.output.verdict, {**verdict, "transitions": transitions})
