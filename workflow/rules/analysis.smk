@@ -1,4 +1,4 @@
-"""From the velocity graph to arrows, scores and times of the cells, and to the file that users open."""
+"""Velocity embedding, confidence, pseudotimes, gene ranking, PAGA, and the result file."""
 
 
 rule compute_velocity_embedding:
@@ -53,7 +53,7 @@ rule compute_pseudotime:
         fit=fit_file,
         graph="results/{dataset}/{method}/velocity_graph.h5",
     output:
-        orders="results/{dataset}/{method}/pseudotime.h5",
+        pseudotime="results/{dataset}/{method}/pseudotime.h5",
         roots="results/{dataset}/{method}/root_sensitivity.csv",
     log:
         "logs/{dataset}/{method}/compute_pseudotime.log",
@@ -100,7 +100,7 @@ rule compute_paga:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         graph="results/{dataset}/{method}/velocity_graph.h5",
-        time="results/{dataset}/{method}/pseudotime.h5",
+        pseudotime="results/{dataset}/{method}/pseudotime.h5",
     output:
         paga="results/{dataset}/{method}/paga.h5",
     log:
@@ -127,9 +127,9 @@ rule assemble_result:
         graph="results/{dataset}/{method}/velocity_graph.h5",
         embedding="results/{dataset}/embedding.h5",
         quality="results/{dataset}/qc.json",
-        projection="results/{dataset}/{method}/velocity_embedding.h5",
+        velocity_embedding="results/{dataset}/{method}/velocity_embedding.h5",
         confidence="results/{dataset}/{method}/confidence.h5",
-        time="results/{dataset}/{method}/pseudotime.h5",
+        pseudotime="results/{dataset}/{method}/pseudotime.h5",
         ranking="results/{dataset}/{method}/ranking.csv",
         paga="results/{dataset}/{method}/paga.h5",
         cell_cycle="results/{dataset}/cell_cycle.h5",

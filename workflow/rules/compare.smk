@@ -1,4 +1,4 @@
-"""All methods of a dataset, held against each other and against the truth where that is known."""
+"""Comparison of all methods of a dataset with each other, and with true velocities if they are known."""
 
 
 rule compare_methods:

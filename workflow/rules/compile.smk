@@ -1,6 +1,7 @@
-"""Compilation of what shards run: once, before them, into the folder that the config names.
+"""Compilation of the kernels that shards run, once before them, into the folder `compiled` of the config.
 
-Outputs are named by what they compile (`key`): another config in the same folder leaves them, and what came after, alone.
+The names of the outputs have a hash of the code and the options (`key`), so that another config in the same folder does not
+make later results outdated.
 """
 
 

@@ -1,4 +1,4 @@
-"""Figures of a result: each its own job, so that one that fails holds up nothing."""
+"""Figures of a result."""
 
 
 rule draw_figure:

@@ -1,4 +1,4 @@
-"""The splicing kinetics of each gene: one job a gene shard, put together by a merge."""
+"""Splicing kinetics of each gene, with one job per gene shard and a merge; differential kinetics of clusters."""
 
 
 rule fit_genes:
@@ -75,7 +75,7 @@ rule test_differential_kinetics:
         "../scripts/test_differential_kinetics.py"
 
 
-# what comes after reads its fit instead of the merged one where the config says so
+# with `kinetics.refit`, later steps read this fit instead of the merged one
 rule refit_genes:
     input:
         prepared="results/{dataset}/prepared.h5ad",

@@ -1,4 +1,4 @@
-"""The velocity graph: one job a shard of cells, put together by a merge."""
+"""Velocity graph, with one job per cell shard and a merge."""
 
 
 rule compute_velocity_graph:

@@ -1,4 +1,4 @@
-"""The front door: counts as they are read, checked before anything expensive starts."""
+"""Simulated or ingested counts, and checks of the options that name clusters and genes in them."""
 
 
 rule simulate_counts:
@@ -44,8 +44,8 @@ rule ingest_counts:
         "../scripts/ingest_counts.py"
 
 
-# Nothing expensive waits for this job: another root or other clusters are no reason to fit again, and behind an
-# `ancient` input Snakemake overlooks what else has changed.  It has priority, and a run ends when it fails.
+# No fit reads the output, because another root or other clusters are no reason to fit again. An `ancient` input would not
+# do, because Snakemake then overlooks other changes. The job has priority, and a run ends if it fails.
 rule check_options:
     input:
         counts="results/{dataset}/counts.h5ad",

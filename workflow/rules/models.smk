@@ -1,4 +1,4 @@
-"""Other people's models: each a program in an environment of its own, between a file that we write and one that we read."""
+"""Models of other groups, which run in their own environments, read model_input.h5 and write model_output.h5."""
 
 
 rule export_model_input:
@@ -27,7 +27,7 @@ rule export_model_input:
 
 rule run_model:
     input:
-        cells="results/{dataset}/model_input.h5",
+        model_input="results/{dataset}/model_input.h5",
         sizes="results/{dataset}/prepared_sizes.json",
         environment=get_model_environment,
     output:
@@ -54,7 +54,7 @@ rule run_model:
         mem_mb=get_memory("run_model"),
         runtime=get_runtime("run_model"),
     shell:
-        "{params.command} --model {params.model} --cells {input.cells:q} --options {params.options:q}"
+        "{params.command} --model {params.model} --cells {input.model_input:q} --options {params.options:q}"
         " --result {output.result:q} --samples {output.samples:q} --folder {output.folder:q} > {log:q} 2>&1"
         " || {{ tail -n 1 {log:q} >&2; exit 1; }}"
 

@@ -1,7 +1,7 @@
-"""What spans genes: kept cells and genes, sizes, components, neighbors; and how the cells are shown."""
+"""Steps that require all genes: selection of cells and genes, normalization, neighbors, embedding, quality, cell cycle."""
 
 
-# a checkpoint, because the number of cells decides into how many jobs the velocity graph is split
+# a checkpoint, because the numbers of genes and cells determine the number of shards
 checkpoint prepare_data:
     input:
         counts="results/{dataset}/counts.h5ad",

@@ -1,4 +1,4 @@
-"""Pages for the report of a run, which `make report` puts together: tables of each result, and what the run took."""
+"""Pages of the report that `make report` writes: tables of each result, and of the run."""
 
 
 report: "../report/workflow.rst"
@@ -20,7 +20,7 @@ rule tabulate_results:
             caption="../report/tables.rst",
             category="{dataset}",
             subcategory="{method}",
-            # the report sorts by it, and this is what to look at first
+            # the report sorts by this label, and these tables should come first
             labels={"figure": "all tables"},
         ),
     log:

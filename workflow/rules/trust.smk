@@ -1,7 +1,7 @@
-"""Should a result be believed?  The same fit on counts that should say less, other methods, and a verdict."""
+"""Reliability checks: negative controls, comparison with other methods, and a verdict."""
 
 
-# the data of a control, for other people's models, which run on it as on the dataset itself
+# models of other groups run on the data of a negative control as on the dataset
 rule export_negative_control:
     input:
         counts="results/{dataset}/counts.h5ad",
@@ -31,7 +31,7 @@ rule export_negative_control:
 
 use rule run_model as run_model_on_negative_control with:
     input:
-        cells="results/{dataset}/negative_controls/{control}.h5",
+        model_input="results/{dataset}/negative_controls/{control}.h5",
         sizes="results/{dataset}/prepared_sizes.json",
         environment=get_model_environment,
     output:
@@ -66,9 +66,7 @@ rule run_negative_controls:
     benchmark:
         "results/benchmarks/{dataset}/{method}/run_negative_controls.jsonl"
     params:
-        code=get_method_code(
-            "run_negative_controls", *(f"veloshard/kinetics/methods/{name}" for name in REFERENCES)
-        ),
+        code=get_method_code("run_negative_controls", *(f"veloshard/kinetics/methods/{name}" for name in REFERENCES)),
         clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
         genes=lookup("datasets/{dataset}/genes", within=config, default={}),
         method=lookup("methods/{method}", within=config),
@@ -94,8 +92,8 @@ rule compute_verdict:
         sizes="results/{dataset}/prepared_sizes.json",
         quality="results/{dataset}/qc.json",
         embedding="results/{dataset}/embedding.h5",
-        projection="results/{dataset}/{method}/velocity_embedding.h5",
-        time="results/{dataset}/{method}/pseudotime.h5",
+        velocity_embedding="results/{dataset}/{method}/velocity_embedding.h5",
+        pseudotime="results/{dataset}/{method}/pseudotime.h5",
         controls="results/{dataset}/{method}/negative_controls.json",
     output:
         verdict="results/{dataset}/{method}/trust.json",
@@ -118,7 +116,7 @@ rule compute_verdict:
         "../scripts/compute_verdict.py"
 
 
-# one rule, after all others: when it fails, everything is there for all to read
+# after all other rules, so that all results are complete if it fails
 rule require_verdict:
     input:
         get_requested_results(),

@@ -1,8 +1,8 @@
-"""The function behind the arrows, for datasets that ask for it: learned, differentiated, mapped, followed, perturbed."""
+"""Vector fields of datasets that ask for them: geometry, topography, regulation, trajectories, paths, perturbations."""
 
 
-# As `check_options`, with priority before the fits, and apart from it: what is asked of a field is no reason to put results
-# together again.
+# It has priority, as `check_options`. It is a rule of its own, because options of a vector field are no reason to assemble
+# results again.
 rule check_vector_field_options:
     input:
         prepared="results/{dataset}/prepared.h5ad",
@@ -58,8 +58,8 @@ rule compute_vector_field_geometry:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
-        plane="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        embedding_field="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
     output:
         geometry="results/{dataset}/{method}/vector_field/geometry.h5",
         cells="results/{dataset}/{method}/vector_field/cells.csv",
@@ -85,11 +85,11 @@ rule compute_topography:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
-        plane="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        embedding_field="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
     output:
         topography="results/{dataset}/{method}/vector_field/topography.h5",
-        points="results/{dataset}/{method}/vector_field/fixed_points.csv",
+        fixed_points="results/{dataset}/{method}/vector_field/fixed_points.csv",
     log:
         "logs/{dataset}/{method}/vector_field/compute_topography.log",
     benchmark:
@@ -112,7 +112,7 @@ rule rank_regulators:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         regulation="results/{dataset}/{method}/vector_field/regulation.h5",
         table="results/{dataset}/{method}/vector_field/regulation.csv",
@@ -138,7 +138,7 @@ rule integrate_trajectories:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         trajectories="results/{dataset}/{method}/vector_field/trajectories.h5",
         table="results/{dataset}/{method}/vector_field/trajectories.csv",
@@ -165,7 +165,7 @@ rule find_least_action_paths:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         paths="results/{dataset}/{method}/vector_field/least_action_paths.h5",
         table="results/{dataset}/{method}/vector_field/least_action_paths.csv",
@@ -192,7 +192,7 @@ rule predict_perturbation:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         perturbed="results/{dataset}/{method}/vector_field/perturbations/{perturbation}.h5",
         genes="results/{dataset}/{method}/vector_field/perturbations/{perturbation}.csv",

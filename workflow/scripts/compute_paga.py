@@ -6,7 +6,7 @@ from veloshard.labels import cluster_codes
 
 runtime.start(snakemake)
 files = snakemake.input
-times = load_arrays(files.time)
+times = load_arrays(files.pseudotime)
 labels, codes = cluster_codes(load_annotations(files.prepared).obs, snakemake.params.clusters)
 paga = compute_paga(
     load_arrays(files.graph)["graph"],

@@ -60,7 +60,11 @@ def complete_config(config, schemas, descriptions):
     check_config(config, schema)
     for options in config["datasets"].values():
         for part in PER_DATASET:
-            options[part] = {**config.get(part, {}), **config.get("defaults", {}).get(part, {}), **options.get(part, {})}
+            options[part] = {
+                **config.get(part, {}),
+                **config.get("defaults", {}).get(part, {}),
+                **options.get(part, {}),
+            }
     check_config(config, schema)
     fill_in_defaults(config, schema)
     return sort_keys(config)

@@ -1,6 +1,7 @@
 """The table of samples: its rows, and the datasets that they describe."""
 
 import csv
+from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -31,7 +32,7 @@ def read_samples(path, schema):
         If the file cannot be read, has no rows, or has a row that does not match the schema.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter="\t")
             rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -67,7 +67,7 @@ def hash_content(files, name):
             return stored["sha256"]
     digests = []
     for file in files:
-        with open(file, "rb") as opened:
+        with Path(file).open("rb") as opened:
             digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
     content = digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     # written to another file and renamed, because several processes plan at once

@@ -297,7 +297,9 @@ def test_refit_has_times_of_all_cells_and_keeps_the_order_of_the_genes(altered):
     differs[genes, [1, 2, 1, 2]] = True
     refitted = refit(altered.block, differs, altered.codes, method="dynamical")
     for row, gene in enumerate(genes):
-        single = refit(altered.block, differs & (np.arange(len(differs)) == gene)[:, None], altered.codes, method="dynamical")
+        single = refit(
+            altered.block, differs & (np.arange(len(differs)) == gene)[:, None], altered.codes, method="dynamical"
+        )
         for name, layer in single.layers.items():
             np.testing.assert_array_equal(refitted.layers[name][row], layer[0])
             assert np.isfinite(layer).all()

@@ -127,7 +127,9 @@ def test_the_error_for_an_unknown_method_lists_the_methods():
         methods.load("magic")
 
 
-@pytest.mark.parametrize("function", [lambda **options: methods.run(None, **options), lambda **o: methods.select({}, **o)])
+@pytest.mark.parametrize(
+    "function", [lambda **options: methods.run(None, **options), lambda **o: methods.select({}, **o)]
+)
 def test_a_misspelt_option_is_an_error_that_names_the_near_one(function):
     with pytest.raises(ValueError, match="'dynamical' has no option 'min_rr'; did you mean 'min_r2'"):
         function(method="dynamical", min_rr=0.5)

@@ -1,15 +1,15 @@
-"""However genes and cells are split and whatever threads a job has, every result has the same bits."""
+"""Results are bitwise identical for any number of shards and threads."""
 
 import pytest
 
 THREADED = (
-    "fit_genes", "compute_velocity_graph", "merge_fits", "compute_confidence", "compute_velocity_embedding", "assemble_result", "compute_pseudotime",
-    "rank_genes", "test_differential_kinetics", "run_negative_controls",
+    "fit_genes", "compute_velocity_graph", "merge_fits", "compute_confidence", "compute_velocity_embedding",
+    "assemble_result", "compute_pseudotime", "rank_genes", "test_differential_kinetics", "run_negative_controls",
 )  # fmt: skip
 
 
 def results(folder):
-    """Content of every result by its path; how long a job took, and the shards themselves, are no results."""
+    """Return the content of every result by its path, without benchmarks and shards."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
