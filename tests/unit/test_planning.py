@@ -57,6 +57,8 @@ def dataset(**options):
         ({"datasets": {"demo": {"clusters": "x"}}}, ["datasets.demo", "source or samples or simulate"]),
         ({"datasets": {"a b": {"source": "x"}}}, ["'a b'"]),
         ({"datasets": {3: {"source": "x"}}}, ["write the name 3 in quotes"]),
+        ({"datasets": {"a": {"samples": {1: "x", 2: "y"}}}}, ["write the name 1 in quotes"]),
+        ({"defaults": {"annotations": "cells.csv"}}, ["defaults.annotations", "give options"]),
         ({"datasets": {}}, ["datasets"]),
     ],
 )  # fmt: skip
@@ -204,12 +206,30 @@ def test_samples_of_a_table_become_datasets(tmp_path):
         ("a\tone\tx\na\tone\ty\n", "line 3: dataset 'a' has two rows for sample 'one'"),
         ("a\t\tx\na\t\ty\n", "line 3: dataset 'a' has several rows"),
         ("a\tone\tx\textra\n", "line 2: the row has more fields"),
+        ("../d\tone\tx\n", "line 2, dataset: '../d' does not match"),
+        ("a\tone\t\n", "'source' is a required property"),
     ],
 )
 def test_a_wrong_table_of_samples_is_an_error_that_names_the_line(tmp_path, rows, words):
     table = tmp_path / "samples.tsv"
     table.write_text(f"dataset\tsample\tsource\n{rows}")
     with pytest.raises(WorkflowError, match=words):
+        complete(datasets={}, samples=str(table))
+
+
+def test_samples_of_a_dataset_have_one_file_of_annotations(tmp_path):
+    table = tmp_path / "samples.tsv"
+    table.write_text("dataset\tsample\tsource\tannotations\nd\ta\tx\ta.csv\nd\tb\ty\tb.csv\n")
+    with pytest.raises(WorkflowError, match="line 3: dataset 'd' has annotations in a.csv and in b.csv"):
+        complete(datasets={}, samples=str(table))
+
+
+def test_a_table_that_cannot_be_read_or_has_other_columns_is_an_error(tmp_path):
+    table = tmp_path / "samples.tsv"
+    with pytest.raises(WorkflowError, match="cannot be read"):
+        complete(datasets={}, samples=str(table))
+    table.write_text("dataset\tsuorce\nd\tx.h5ad\n")
+    with pytest.raises(WorkflowError, match="'suorce' is unknown; did you mean 'source'?"):
         complete(datasets={}, samples=str(table))
 
 
