@@ -1,5 +1,7 @@
 """The checked config, the traits of methods and the hashes that the rules plan jobs with."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from veloshard_planning.disk import estimate_disk
 from veloshard_planning.methods import load_descriptions, resolve_traits
 from veloshard_planning.sources import files_below, hash_content, source_paths
 
-SCHEMAS = Path(__file__).parents[2] / "workflow/schemas"
+WORKFLOW = Path(__file__).parents[2] / "workflow"
+SCHEMAS = WORKFLOW / "schemas"
 DESCRIPTIONS = load_descriptions(SCHEMAS)
 
 
@@ -178,6 +181,39 @@ def test_a_misspelt_trait_is_an_error_that_names_the_near_one(tmp_path):
     (tmp_path / "methods/mine.yaml").write_text(text.replace("has_curves", "has_curve"))
     with pytest.raises(WorkflowError, match=r"mine.yaml, traits: 'has_curve' is unknown; did you mean 'has_curves'"):
         load_descriptions(tmp_path)
+
+
+def compared_names(path):
+    """Return the strings with which a Python or Snakemake file compares something."""
+    if path.suffix == ".smk":
+        return set(re.findall(r"""[=!]=\s*["'](\w+)["']""", path.read_text()))
+    comparisons = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Compare)]
+    return {
+        constant.value
+        for comparison in comparisons
+        for part in (comparison.left, *comparison.comparators)
+        for constant in ast.walk(part)
+        if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+    }
+
+
+FILES = [
+    *(WORKFLOW / "rules").glob("*.smk"),
+    *(WORKFLOW / "veloshard_planning").glob("*.py"),
+    *(WORKFLOW / "scripts/veloshard").rglob("*.py"),
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(WORKFLOW)))
+def test_nothing_is_compared_with_the_name_of_a_method(path):
+    # traits take the place of names; `precomputed` is a kind, too
+    assert compared_names(path).isdisjoint(DESCRIPTIONS.keys() - {"precomputed"})
+
+
+def test_comparisons_are_found(tmp_path):
+    for name, text in (("rule.smk", 'x = method == "dynamical"'), ("module.py", 'x = method in ("a", "dynamical")')):
+        (tmp_path / name).write_text(text)
+        assert "dynamical" in compared_names(tmp_path / name)
 
 
 def test_samples_of_a_table_become_datasets(tmp_path):
