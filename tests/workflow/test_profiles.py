@@ -83,3 +83,9 @@ def test_jobs_reach_other_schedulers_with_their_resources(name, small_config, tm
         assert "mem" in line or "-M" in line
         assert "{" not in line
     assert "external jobid '17'" in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("name", ["slurm", *SUBMITTERS])
+def test_groups_of_a_profile_are_of_existing_rules(name):
+    rules = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
+    assert profile(name)[1]["groups"].keys() <= rules
