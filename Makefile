@@ -5,8 +5,8 @@ CORES ?= all
 # `make CONFIG=my.yaml`, `make report CONFIG=my.yaml`: another config than the demo's
 CONFIG ?= config/config.yaml
 REPORT ?= results/report.html
-# of other people's models, those whose environments `make test-methods` installs and tests
-MODELS ?= $(notdir $(basename $(wildcard workflow/schemas/models/*.yaml)))
+# models of other groups whose environments `make test-methods` installs and tests
+MODELS ?= $(notdir $(basename $(wildcard workflow/scripts/models/*.py)))
 snakemake = .venv/bin/snakemake --cores $(CORES) --keep-going --configfile $(CONFIG)
 
 # Nothing of the user's own Python may shadow what is pinned.
@@ -39,13 +39,13 @@ image: ## build the container image veloshard with podman or docker
 test: $(core) ## set up and run the fast tests
 	.venv/bin/pytest
 
-test-all: $(core) $(scvelo) $(dynamo) $(cellrank) ## run every test, slow ones and other people's programs too
+test-all: $(core) $(scvelo) $(dynamo) $(cellrank) ## run every test, also slow ones and those with other programs
 	.venv/bin/pytest -m ""
 
 test-peers: $(core) $(scvelo) $(dynamo) $(cellrank) ## open our results in scVelo, Dynamo and CellRank
 	.venv/bin/pytest -m peers
 
-test-methods: $(core) $(MODELS:%=.envs/%/installed.lock) ## run other people's models; `make test-methods MODELS=velovi`: those only
+test-methods: $(core) $(MODELS:%=.envs/%/installed.lock) ## run models of other groups; `make test-methods MODELS=velovi`: those only
 	.venv/bin/pytest -m methods $(ARGS)
 
 test-cluster: $(core) ## run the workflow on a Slurm that is started for it (root, Debian)
@@ -66,13 +66,13 @@ test-deployment: $(core) ## run the workflow in the image (`make image`), instal
 lint: $(core) ## check the form of Python and Snakemake code
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/snakefmt --check Snakefile workflow/rules
+	.venv/bin/snakefmt --check workflow/Snakefile workflow/rules
 	.venv/bin/snakemake --lint
 
 format: $(core) ## bring Python and Snakemake code into form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
-	.venv/bin/snakefmt Snakefile workflow/rules
+	.venv/bin/snakefmt workflow/Snakefile workflow/rules
 
 bench: $(core) ## measure time and memory
 	.venv/bin/python benchmarks/run.py

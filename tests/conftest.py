@@ -10,7 +10,7 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parents[1]
-SNAKEFILE = ROOT / "Snakefile"
+SNAKEFILE = ROOT / "workflow/Snakefile"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def small_config():
             },
             "methods": {"steady_state": {}, "stochastic": {}, "dynamical": {}},
             "preprocess": {"n_pcs": 10, "n_neighbors": 15},
-            "shards": 3,
+            "genes_per_shard": 20,
             "graph": {"cells_per_shard": 120},
             # of every family one, small: they are drawn as others are, in less time
             "figures": {

@@ -8,7 +8,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DESCRIPTIONS = {
-    path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "workflow/schemas/models").glob("*.yaml")
+    path.stem: yaml.safe_load((ROOT / f"workflow/schemas/methods/{path.stem}.yaml").read_text())
+    for path in (ROOT / "workflow/scripts/models").glob("*.py")
 }
 
 

@@ -1,100 +1,82 @@
-"""The options are the same in the schema, on the page that explains them and in the examples."""
+"""The schema of the config is complete, and the example configs match it."""
 
-import json
-import re
 from pathlib import Path
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from veloshard_planning.configuration import complete_config, config_schema
+from veloshard_planning.methods import load_descriptions
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-PAGE = (ROOT / "config/README.md").read_text()
-METHODS = SCHEMA["properties"]["methods"]["additionalProperties"]["properties"]["method"]["enum"]
+SCHEMAS = ROOT / "workflow/schemas"
+DESCRIPTIONS = load_descriptions(SCHEMAS)
+SCHEMA = config_schema(SCHEMAS / "config.schema.yaml", DESCRIPTIONS)
 
 
-def resolved(node):
-    """The part of the schema that a node stands for."""
-    return SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
-
-
-def options(node, path=()):
-    """All options below a node, {dotted key: its part of the schema}."""
-    node = resolved(node)
-    if "properties" not in node:
-        return {".".join(path): node}
-    found = {}
-    for key, child in node["properties"].items():
-        found |= options(child, (*path, key))
+def options_in(node, path=()):
+    """Return all options below a node of the schema, by dotted key."""
+    if "$ref" in node:
+        node = {**SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[-1]], **node}
+    found = {".".join(path): node} if "description" in node else {}
+    for key, child in node.get("properties", {}).items():
+        found |= options_in(child, (*path, key))
     return found
 
 
-def known_options():
-    top = SCHEMA["properties"]
-    found = options({"properties": {key: top[key] for key in top if key not in ("datasets", "methods")}})
-    dataset = SCHEMA["$defs"]["dataset"]
-    found |= options(dataset, ("datasets", "<name>")) | {"datasets.<name>.simulate": dataset["properties"]["simulate"]}
-    for method in METHODS:
-        found |= options(SCHEMA["$defs"][method], ("methods", "<name>"))
-    return found
+OPTIONS = (
+    options_in({"properties": {key: node for key, node in SCHEMA["properties"].items() if key != "methods"}})
+    | options_in(SCHEMA["$defs"]["dataset"], ("datasets", "<name>"))
+    | {
+        f"methods.{name}.{key}": option
+        for name, description in DESCRIPTIONS.items()
+        for key, option in description["properties"].items()
+    }
+)
 
 
-def documented_options():
-    """{dotted key: default as written} of all tables of the page."""
-    return dict(re.findall(r"^\| `([\w.<>]+)` \| ([^|]+) \|", PAGE, flags=re.MULTILINE))
+def test_options_of_all_parts_are_found():
+    assert {
+        "genes_per_shard", "preprocess.n_pcs", "figures.palette", "fate_probabilities.n_states", "datasets.<name>.root",
+        "datasets.<name>.preprocess.n_pcs", "datasets.<name>.vector_field.trajectories.n_cells",
+        "trust.refit_models.controls", "methods.dynamical.solver", "methods.velovi.n_samples",
+    } <= OPTIONS.keys()  # fmt: skip
 
 
-def test_the_page_has_every_option_and_no_other():
-    assert documented_options().keys() == known_options().keys()
-
-
-@pytest.mark.parametrize("key", known_options())
-def test_the_page_has_the_default_of_the_schema(key):
-    written, option = documented_options()[key], known_options()[key]
-    default = option.get("default")
-    if key == "figures.draw":
-        assert written == "all"
-        assert default == option["items"]["enum"]
-    elif default in (None, []):
-        assert written == "–"
-    else:
-        assert written == (default if isinstance(default, str) else json.dumps(default))
-
-
-@pytest.mark.parametrize("key", [key for key in known_options() if not key.endswith(".method")])
+@pytest.mark.parametrize("key", OPTIONS)
 def test_every_option_is_described_and_typed(key):
-    option = known_options()[key]
+    option = OPTIONS[key]
     assert option["description"].endswith(".")
     assert "type" in option or "enum" in option
 
 
-def objects(node, path="config"):
-    """All objects with fixed keys in the schema."""
+@pytest.mark.parametrize("key", [key for key, option in OPTIONS.items() if "default" in option])
+def test_every_default_is_allowed(key):
+    Draft202012Validator({"$defs": SCHEMA["$defs"], **OPTIONS[key]}).validate(OPTIONS[key]["default"])
+
+
+def objects_in(node, path="config"):
+    """Yield all objects with fixed keys in the schema, with their paths."""
     if isinstance(node, dict):
-        if "properties" in node and "if" not in path:
+        if "properties" in node and "type" in node:
             yield path, node
         for key, child in node.items():
-            yield from objects(child, f"{path}.{key}")
+            yield from objects_in(child, f"{path}.{key}")
     elif isinstance(node, list):
         for k, child in enumerate(node):
-            yield from objects(child, f"{path}.{k}")
+            yield from objects_in(child, f"{path}.{k}")
 
 
 def test_unknown_keys_are_refused_at_every_level():
-    open_to_any = {
-        path
-        for path, node in objects(SCHEMA)
-        if node.get("additionalProperties") is not False and not path.endswith(".if")
-    }
-    # an entry of `methods` is closed by the definition of its method
-    assert open_to_any == {"config.properties.methods.additionalProperties"}
+    open_objects = {path for path, node in objects_in(SCHEMA) if node.get("additionalProperties") is not False}
+    # the description of its method closes an entry of `methods`
+    assert open_objects == {"config.properties.methods.additionalProperties"}
+    entry = SCHEMA["properties"]["methods"]["additionalProperties"]
+    assert [case["then"]["additionalProperties"] for case in entry["allOf"]] == [False] * len(DESCRIPTIONS)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_are_right(path):
-    config = yaml.safe_load(path.read_text())
-    for name, entry in config["methods"].items():
-        entry.setdefault("method", name)
-    errors = Draft202012Validator(SCHEMA).iter_errors(config)
-    assert [error.message for error in errors] == []
+    completed = complete_config(yaml.safe_load(path.read_text()), SCHEMAS, DESCRIPTIONS)
+    assert completed["datasets"]
+    assert completed["methods"]

@@ -13,10 +13,10 @@ TIME = np.linspace(0.01, 20, N_CELLS)
 METHODS = {
     "steady_state": {"method": "steady_state"},
     "stochastic": {"method": "stochastic"},
-    "converged": {"method": "dynamical", "solver": "converged"},
-    "converged, all genes": {"method": "dynamical", "solver": "converged", "fit_all_genes": True},
-    "compatible": {"method": "dynamical", "solver": "compatible"},
-    "compatible, all genes": {"method": "dynamical", "solver": "compatible", "fit_all_genes": True},
+    "mixture": {"method": "dynamical", "solver": "mixture"},
+    "mixture, all genes": {"method": "dynamical", "solver": "mixture", "fit_all_genes": True},
+    "scvelo": {"method": "dynamical", "solver": "scvelo"},
+    "scvelo, all genes": {"method": "dynamical", "solver": "scvelo", "fit_all_genes": True},
 }
 
 
@@ -115,7 +115,7 @@ def test_noise_is_not_fitted(method, name):
 
 
 # tolerances: rounding for one solver; the other, which reproduces scVelo's decisions, uses an absolute offset
-@pytest.mark.parametrize(("solver", "tolerance"), [("converged", 0.03), ("compatible", 0.25)])
+@pytest.mark.parametrize(("solver", "tolerance"), [("mixture", 0.03), ("scvelo", 0.25)])
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_fit_does_not_depend_on_the_unit_of_unspliced_counts(unit, solver, tolerance):
     unspliced, spliced = genes()["plain"]
@@ -127,7 +127,7 @@ def test_fit_does_not_depend_on_the_unit_of_unspliced_counts(unit, solver, toler
     assert np.corrcoef(velocity, scaled_velocity)[0, 1] > 0.95
 
 
-@pytest.mark.parametrize("solver", ["converged", "compatible"])
+@pytest.mark.parametrize("solver", ["mixture", "scvelo"])
 def test_repeated_cells_are_fitted(solver):
     counts = {"repeated": np.repeat(genes()["plain"][:, ::2], 2, axis=1)}
     result = fit(counts, method="dynamical", solver=solver)

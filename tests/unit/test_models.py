@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from veloshard_planning.methods import load_descriptions
 
 ROOT = Path(__file__).parents[2]
+DESCRIPTIONS = load_descriptions(ROOT / "workflow/schemas")
 MODELS = sorted(path.stem for path in (ROOT / "workflow/scripts/models").glob("*.py"))
 
 
@@ -19,7 +21,7 @@ def model(request):
 
 @pytest.fixture
 def description(model):
-    return yaml.safe_load((ROOT / f"workflow/schemas/models/{model}.yaml").read_text())
+    return yaml.safe_load((ROOT / f"workflow/schemas/methods/{model}.yaml").read_text())
 
 
 def fit_of(model):
@@ -29,13 +31,13 @@ def fit_of(model):
 
 
 def test_a_model_is_three_files_and_a_lock(model):
-    assert (ROOT / f"workflow/schemas/models/{model}.yaml").is_file()
+    assert (ROOT / f"workflow/schemas/methods/{model}.yaml").is_file()
     assert (ROOT / f"envs/{model}.yaml").is_file()
     assert (ROOT / f"envs/{model}.lock").is_file()
 
 
 def test_no_file_is_left_of_a_model_that_is_gone():
-    described = {path.stem for path in (ROOT / "workflow/schemas/models").glob("*.yaml")}
+    described = {name for name, description in DESCRIPTIONS.items() if description["kind"] == "model"}
     assert described == set(MODELS)
 
 

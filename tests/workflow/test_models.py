@@ -1,4 +1,4 @@
-"""Other people's models in a run: a model is three files, here one that was made up, in the Python of the tests."""
+"""A model of another group is three files: here a small one, in the Python environment of the tests."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = '''
-"""Velocity by a slope through the origin, with samples of it."""
+"""Velocity by a slope through the origin, with posterior samples."""
 
 import numpy as np
 
@@ -40,36 +40,38 @@ def fit(cells, *, folder, random_state=0, n_samples=3, noise=0.1, trouble=""):
 '''
 DESCRIPTION = {
     "title": "A toy",
+    "kind": "model",
+    "description": "A slope through the origin.",
+    "traits": {"n_layers": 1},
     "resources": {"megabytes": 100, "bytes_per_entry": 20, "seconds": 1, "seconds_per_entry": 1e-6},
     "properties": {
-        "random_state": {"type": "integer", "default": 0},
-        "n_samples": {"type": "integer", "default": 3},
-        "noise": {"type": "number", "minimum": 0, "default": 0.1},
-        "trouble": {"type": "string", "default": ""},
+        "random_state": {"description": "Seed.", "type": "integer", "default": 0},
+        "n_samples": {"description": "Samples.", "type": "integer", "default": 3},
+        "noise": {"description": "Noise.", "type": "number", "minimum": 0, "default": 0.1},
+        "trouble": {"description": "Error to raise.", "type": "string", "default": ""},
     },
 }
 
 
 @pytest.fixture(scope="module")
 def snakefile(tmp_path_factory):
-    """Snakefile of a copy of the workflow to which the model was added."""
+    """Return the Snakefile of a copy of the workflow with the model."""
     copy = tmp_path_factory.mktemp("copy")
     for folder in ("workflow", "envs"):
         shutil.copytree(ROOT / folder, copy / folder)
-    shutil.copy2(ROOT / "Snakefile", copy)
     (copy / "workflow/scripts/models/toy.py").write_text(PROGRAM)
-    (copy / "workflow/schemas/models/toy.yaml").write_text(yaml.safe_dump(DESCRIPTION))
+    (copy / "workflow/schemas/methods/toy.yaml").write_text(yaml.safe_dump(DESCRIPTION))
     (copy / "envs/toy.yaml").write_text(yaml.safe_dump({"dependencies": ["python=3.11", "pip"]}))
     (copy / ".envs").mkdir()
     (copy / ".envs/toy").symlink_to(sys.prefix)
-    return copy / "Snakefile"
+    return copy / "workflow/Snakefile"
 
 
 @pytest.fixture(scope="module")
 def config(small_config):
     return small_config(
         methods={"steady_state": {}, "toy": {}, "other": {"method": "toy", "random_state": 1, "n_samples": 0}},
-        trust={"model_controls": ["permuted"]},
+        trust={"refit_models": {"controls": ["permuted"]}},
         figures={"draw": ["stream", "confidence", "phase_portraits"], "panel_size": 2, "dpi": 50},
     )
 
@@ -82,7 +84,7 @@ def results(snakefile, config, run_workflow, tmp_path_factory):
     return folder / "results/demo"
 
 
-def test_a_model_gives_a_result_like_any_other(results):
+def test_a_result_of_a_model_is_complete(results):
     result = anndata.read_h5ad(results / "toy/velocity.h5ad")
     assert {"velocity", "Ms", "Mu"} <= set(result.layers)
     assert {"X_toy", "velocity_umap"} <= set(result.obsm)
@@ -93,19 +95,19 @@ def test_a_model_gives_a_result_like_any_other(results):
     assert pd.read_csv(results / "toy/model/history.csv")["loss"].tolist() == [2, 1]
 
 
-def test_a_gene_that_the_model_left_out_is_a_row_with_a_reason(results):
+def test_a_gene_that_the_model_left_out_has_a_reason(results):
     genes = pd.read_csv(results / "toy/genes.csv", index_col="gene")
     assert genes["reason"].dropna().tolist() == ["left out by the model"]
     assert not genes["velocity_genes"].iloc[0]
 
 
-def test_the_model_sees_counts_as_they_were_read(results):
+def test_the_model_reads_raw_counts(results):
     result = anndata.read_h5ad(results / "toy/velocity.h5ad")
     counts = anndata.read_h5ad(results / "counts.h5ad")[result.obs_names, result.var_names]
     np.testing.assert_array_equal(result.obs["model_counts"], np.ravel(counts.layers["spliced"].sum(axis=1)))
 
 
-def test_its_samples_are_scored(results):
+def test_posterior_samples_are_scored(results):
     cells = pd.read_csv(results / "toy/cells.csv", index_col="cell")
     assert cells["velocity_resultant"].between(0, 1).all()
     assert (cells["velocity_rayleigh_q"] >= cells["velocity_rayleigh_p"]).all()
@@ -113,10 +115,10 @@ def test_its_samples_are_scored(results):
     assert "velocity_resultant" not in pd.read_csv(results / "other/cells.csv").columns
 
 
-def test_it_is_judged_and_run_on_the_controls_that_were_asked_for(results):
+def test_the_model_is_fitted_to_the_requested_controls(results):
     controls = json.loads((results / "toy/negative_controls.json").read_text())
     assert controls["permuted"]["variation"] > 0
-    assert "trust.model_controls" in controls["thinned"]["reason"]
+    assert "trust.refit_models.controls" in controls["thinned"]["reason"]
     assert "Not tried: cosine with half" in json.loads((results / "toy/trust.json").read_text())["words"]
     assert set(controls["methods"]) == {"steady_state", "stochastic", "dynamical"}
     checks = {check["name"]: check for check in json.loads((results / "toy/trust.json").read_text())["checks"]}
@@ -124,29 +126,29 @@ def test_it_is_judged_and_run_on_the_controls_that_were_asked_for(results):
     assert checks["cosine with half of the counts"]["holds"] is None
 
 
-def test_what_it_raises_is_the_last_word_of_the_run(results, snakefile, config, run_workflow):
-    asked = {**config, "methods": {"toy": {"trouble": "no gene has both of its forms"}}}
+def test_an_error_of_the_model_is_reported_by_the_run(results, snakefile, config, run_workflow):
+    failing = {**config, "methods": {"toy": {"trouble": "no gene has both of its forms"}}}
     folder = results.parents[1]
-    process = run_workflow(asked, folder, "results/demo/toy/fit.h5", snakefile=snakefile)
+    process = run_workflow(failing, folder, "results/demo/toy/fit.h5", snakefile=snakefile)
     assert process.returncode != 0
-    said = process.stdout + process.stderr
-    assert "no gene has both of its forms" in said
+    output = process.stdout + process.stderr
+    assert "no gene has both of its forms" in output
     assert "Traceback" in (folder / "logs/demo/toy/run_model.log").read_text()
 
 
 def test_options_of_a_model_are_checked(snakefile, config, run_workflow, tmp_path):
-    for options, said in (({"noise": -1}, "-1 is less than the minimum"), ({"nois": 1}, "did you mean 'noise'")):
+    for options, message in (({"noise": -1}, "-1 is less than the minimum"), ({"nois": 1}, "did you mean 'noise'")):
         process = run_workflow({**config, "methods": {"toy": options}}, tmp_path, "--dry-run", snakefile=snakefile)
         assert process.returncode != 0
-        assert said in process.stdout + process.stderr
+        assert message in process.stdout + process.stderr
 
 
 def test_a_missing_environment_stops_the_run_before_its_first_job(snakefile, config, run_workflow, tmp_path):
-    (snakefile.parent / ".envs/toy").rename(snakefile.parent / ".envs/away")
+    (snakefile.parents[1] / ".envs/toy").rename(snakefile.parents[1] / ".envs/away")
     try:
         process = run_workflow(config, tmp_path, "--dry-run", snakefile=snakefile)
     finally:
-        (snakefile.parent / ".envs/away").rename(snakefile.parent / ".envs/toy")
+        (snakefile.parents[1] / ".envs/away").rename(snakefile.parents[1] / ".envs/toy")
     assert process.returncode != 0
-    said = process.stdout + process.stderr
-    assert "(A toy) needs an environment of its own: run `make .envs/toy/installed.lock`" in said
+    output = process.stdout + process.stderr
+    assert "(A toy) needs an environment of its own: run `make .envs/toy/installed.lock`" in output

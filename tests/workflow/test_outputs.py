@@ -1,4 +1,4 @@
-"""What users open after a run: complete, by the names that scVelo and CellRank know, with nothing they cannot read."""
+"""Result files of a run are complete, and have the keys that scVelo and CellRank read."""
 
 import json
 
@@ -16,7 +16,7 @@ from veloshard.preprocessing.moments import load_moments
 
 FIT_COLUMNS = {
     "fit_alpha", "fit_beta", "fit_gamma", "fit_t_", "fit_scaling", "fit_std_u", "fit_std_s", "fit_likelihood",
-    "fit_variance", "fit_alignment_scaling", "fit_support", "fit_r2", "fit_u0", "fit_s0", "fit_noise",
+    "fit_variance", "fit_alignment_scaling", "fit_curve_weight", "fit_r2", "fit_u0", "fit_s0", "fit_noise",
     "fit_iterations", "fit_gradient", "fit_spread", "fit_bound",
     "fit_alpha_error", "fit_beta_error", "fit_gamma_error", "fit_t__error", "fit_ratio_error",
 }  # fmt: skip
@@ -32,7 +32,7 @@ def result(folder):
     return read_h5ad(folder / "velocity.h5ad")
 
 
-def test_the_keys_that_scvelo_and_cellrank_look_for_are_there(result, folder):
+def test_the_result_has_the_keys_of_scvelo_and_cellrank(result, folder):
     assert {"spliced", "unspliced", "Ms", "Mu", "velocity"} <= set(result.layers)
     assert {"velocity_genes", "status", "reason"} <= set(result.var)
     assert {"velocity_params", "neighbors", "velocity_graph", "velocity_graph_neg", "provenance"} <= set(result.uns)
@@ -57,7 +57,7 @@ def test_the_keys_that_scvelo_and_cellrank_look_for_are_there(result, folder):
         assert {"velocity_gamma", "velocity_r2"} <= set(result.var)
 
 
-def test_dense_layers_are_single_precision_and_those_of_the_fit(result, folder):
+def test_dense_layers_are_those_of_the_fit_in_single_precision(result, folder):
     for name in fit_layer_names(folder / "fit.h5"):
         assert result.layers[name].dtype == np.float32
         np.testing.assert_array_equal(result.layers[name], load_fit_layer(folder / "fit.h5", name).T)
@@ -65,17 +65,17 @@ def test_dense_layers_are_single_precision_and_those_of_the_fit(result, folder):
     np.testing.assert_array_equal(result.layers["Ms"], moments)
 
 
-def test_graphs_are_sparse_single_precision_and_of_one_sign(result):
-    agreeing, opposing = result.uns["velocity_graph"], result.uns["velocity_graph_neg"]
-    for graph in (agreeing, opposing):
+def test_velocity_graphs_are_sparse_and_of_one_sign(result):
+    positive, negative = result.uns["velocity_graph"], result.uns["velocity_graph_neg"]
+    for graph in (positive, negative):
         assert graph.format == "csr"
         assert graph.dtype == np.float32
         assert graph.shape == (result.n_obs, result.n_obs)
-    assert agreeing.data.min() > 0
-    assert opposing.data.max() < 0
+    assert positive.data.min() > 0
+    assert negative.data.max() < 0
 
 
-def test_every_gene_is_a_row_with_a_status(result, folder):
+def test_every_gene_has_a_row_with_a_status(result, folder):
     genes = pd.read_csv(folder / "genes.csv", index_col="gene")
     assert genes.index.tolist() == result.var_names.tolist()
     assert set(genes["status"]) <= {"ok", "not_fitted"}
@@ -83,34 +83,34 @@ def test_every_gene_is_a_row_with_a_status(result, folder):
     assert genes["velocity_genes"].sum() > 20
 
 
-def test_every_cell_is_a_row(result, folder):
+def test_every_cell_has_a_row(result, folder):
     cells = pd.read_csv(folder / "cells.csv", index_col="cell")
     assert cells.index.tolist() == result.obs_names.tolist()
     assert cells["velocity_pseudotime"].between(0, 1).all()
     assert cells["velocity_confidence"].between(0, 1).all()
 
 
-def test_provenance_tells_source_versions_and_every_option(result):
+def test_provenance_has_source_versions_and_options(result):
     provenance = result.uns["provenance"]
     assert len(provenance["source"]["sha256"]) == 64
     assert {"numpy", "numba", "scanpy"} <= set(provenance["versions"])
     options = json.loads(provenance["options"])
     assert options["preprocess"]["min_shared_counts"] == 20
-    # defaults too: they may be others in the next version
+    # also defaults, which can change in the next version
     assert options["method"]["min_r2"] == 0.01
 
 
-def test_provenance_tells_nothing_of_the_machine(folder):
-    # the same result on another machine, in another split, is the same file
+def test_provenance_does_not_depend_on_the_machine(folder):
+    # the file is the same on another machine and with another number of shards
     with h5py.File(folder / "velocity.h5ad") as file:
         options = file["uns/provenance/options"].asstr()[()]
         keys = []
         file["uns/provenance"].visit(keys.append)
-    said = f"{options} {' '.join(keys)}".replace("veloshard", "")
-    assert not [word for word in ("shard", "thread", "cores", "/tmp") if word in said]
+    text = f"{options} {' '.join(keys)}".replace("veloshard", "")
+    assert not [word for word in ("shard", "thread", "cores", "/tmp") if word in text]
 
 
-def test_nothing_in_the_file_is_none(folder):
+def test_the_file_has_no_null_values(folder):
     encodings = []
     with h5py.File(folder / "velocity.h5ad") as file:
         file.visititems(lambda _, item: encodings.append(item.attrs.get("encoding-type")))
@@ -119,11 +119,11 @@ def test_nothing_in_the_file_is_none(folder):
 
 def test_latent_time_follows_the_true_time(small_run):
     cells = pd.read_csv(small_run / "demo/dynamical/cells.csv")
-    # far fewer genes and cells than in the demo, whose bar is .8 in each lineage
+    # there are fewer genes and cells than in the demo, where the bound is 0.8 in each lineage
     assert cells["latent_time"].corr(cells["true_time"], method="spearman") > 0.7
 
 
-def test_quality_tells_counts_of_the_dataset_and_its_clusters(small_run):
+def test_quality_has_numbers_of_the_dataset_and_its_clusters(small_run):
     quality = json.loads((small_run / "demo/qc.json").read_text())
     assert quality["dataset"]["cells"] == 300
     assert sum(row["cells"] for row in quality["clusters"]) == 300
@@ -135,7 +135,7 @@ def test_figures_are_drawn_as_png_and_pdf(folder, small_config):
     assert drawn == set(small_config()["figures"]["draw"])
     for name in drawn:
         with Image.open(folder / f"figures/{name}.png") as image:
-            # something is drawn: many colors, not a white sheet
+            # an empty figure has few colors
             assert len(image.convert("RGB").getcolors(maxcolors=2**24)) > 50
         assert (folder / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
 
@@ -147,14 +147,14 @@ def test_every_figure_can_be_drawn_of_every_result(folder, name):
     assert drawn.get_suptitle()
 
 
-def test_rankings_and_the_graph_of_clusters_are_where_scvelo_looks(result):
+def test_rankings_and_paga_have_the_keys_of_scvelo(result):
     clusters = result.obs["clusters"].cat.categories.tolist()
     assert list(result.uns["rank_velocity_genes"]["names"].dtype.names) == clusters
     assert result.uns["paga"]["groups"] == "clusters"
     assert result.uns["paga"]["transitions_confidence"].shape == (len(clusters), len(clusters))
 
 
-def test_kinetics_are_told_of_curves_only(result, folder):
+def test_differential_kinetics_are_tested_for_methods_with_curves(result, folder):
     has_curves = folder.name == "dynamical"
     assert ("fit_pvals_kinetics" in result.varm) == has_curves
     assert (folder / "differential_kinetics.csv").exists() == has_curves
@@ -169,7 +169,7 @@ def test_the_verdict_has_a_row_for_each_check(folder):
     assert 0 < controls["survives"]["confidence"] < 2
 
 
-def test_the_order_is_told_of_other_roots(folder):
+def test_root_sensitivity_has_a_row_for_each_root(folder):
     roots = pd.read_csv(folder / "root_sensitivity.csv", index_col="root")["spearman"]
     assert roots["Progenitor"] == pytest.approx(1)
     assert {"(detected)", "Fate A", "Fate B"} < set(roots.index)
@@ -187,7 +187,7 @@ def pairs(small_run):
 
 
 def velocity_of(small_run, method):
-    """Velocities of a method, NaN in all but its velocity genes."""
+    """Return the velocities of a method, NaN except in its velocity genes."""
     result = read_h5ad(small_run / "demo" / method / "velocity.h5ad")
     return np.where(result.var["velocity_genes"], result.layers["velocity"], np.nan)
 
@@ -205,24 +205,28 @@ def test_methods_are_compared_in_the_genes_of_both(small_run, pairs):
     assert row["sign"] == pytest.approx(np.median(shares))
 
 
-def test_methods_are_held_against_the_truth_of_a_simulation(small_run, pairs):
+def test_methods_are_compared_with_the_true_velocities_of_a_simulation(small_run, pairs):
     truth = read_h5ad(small_run / "demo/simulated.h5ad")
     result = read_h5ad(small_run / "demo/dynamical/velocity.h5ad")
     true = truth[result.obs_names, result.var_names].layers["true_velocity"].astype(float)
-    found = np.nan_to_num(velocity_of(small_run, "dynamical")).astype(float)
-    chosen = result.var["velocity_genes"].to_numpy()
-    cosines = np.sum(found * true, axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(true[:, chosen], axis=1)
+    estimated = np.nan_to_num(velocity_of(small_run, "dynamical")).astype(float)
+    is_velocity_gene = result.var["velocity_genes"].to_numpy()
+    cosines = (
+        np.sum(estimated * true, axis=1)
+        / np.linalg.norm(estimated, axis=1)
+        / np.linalg.norm(true[:, is_velocity_gene], axis=1)
+    )
     row = pairs.loc[("dynamical", "(truth)")]
     assert row["cosine"] == pytest.approx(np.median(cosines), rel=1e-5)
     times = result.obs[["latent_time", "true_time"]].corr(method="spearman").iloc[0, 1]
     assert row["latent_time"] == pytest.approx(times)
 
 
-def test_each_method_is_a_row_and_each_cell_says_how_far_methods_agree(small_run, pairs):
+def test_methods_and_cells_have_rows_with_their_agreement(small_run, pairs):
     methods = pd.read_csv(small_run / "demo/methods.csv", index_col="method")
     assert sorted(methods.index) == ["dynamical", "steady_state", "stochastic"]
     assert methods["coherence_in_clusters"].between(0.3, 1).all()
-    # cells leave the progenitors
+    # velocities lead away from the progenitors
     assert (methods["direction_from_root"] > 0.3).all()
     for method, row in methods.iterrows():
         assert row["verdict"] == json.loads((small_run / f"demo/{method}/trust.json").read_text())["verdict"]

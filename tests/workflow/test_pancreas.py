@@ -1,4 +1,4 @@
-"""The real pancreas: scVelo's own fit, and the directions that the field knows (needs ../shared; minutes)."""
+"""Pancreas data: comparison with the fit of scVelo, and known directions (requires ../shared; takes minutes)."""
 
 from pathlib import Path
 
@@ -22,12 +22,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def results(run_workflow, tmp_path_factory):
-    """Results with the defaults, `dynamical`, and with scVelo's solver and form of the velocity, `scvelo`."""
+    """Return results with the defaults, `dynamical`, and with the solver and velocities of scVelo, `scvelo`."""
     folder = tmp_path_factory.mktemp("pancreas")
     dataset = {"source": str(COUNTS), "clusters": "clusters", "embedding": "X_umap", "root": "Ductal"}
     methods = {
         "dynamical": {},
-        "scvelo": {"method": "dynamical", "solver": "compatible", "velocity": "fitted"},
+        "scvelo": {"method": "dynamical", "solver": "scvelo", "velocity": "fitted"},
     }
     process = run_workflow({"datasets": {"pancreas": dataset}, "methods": methods}, folder)
     assert process.returncode == 0, process.stdout + process.stderr

@@ -1,4 +1,4 @@
-"""The report of a run: complete, in one file, and working in a browser that reaches nothing else."""
+"""The report of a run is one complete file, and works in a browser without a network."""
 
 import base64
 import json
@@ -14,13 +14,13 @@ from veloshard.report.html_tables import html_page
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["dynamical", "steady_state", "stochastic"]
-# of Snakemake's own making: it says what it uses
-KNOWN = ("cdn.tailwindcss.com should not be used in production", "The input spec uses Vega-Lite")
+# messages about what Snakemake itself uses
+EXPECTED_MESSAGES = ("cdn.tailwindcss.com should not be used in production", "The input spec uses Vega-Lite")
 
 
 @pytest.fixture(scope="module")
 def run(small_run, small_config, run_workflow, tmp_path_factory):
-    """Folder of a run with its report.html."""
+    """Return the folder of a run with its report.html."""
     folder = tmp_path_factory.mktemp("report") / "run"
     shutil.copytree(small_run.parent, folder, copy_function=shutil.copy2)
     for how in (
@@ -34,7 +34,7 @@ def run(small_run, small_config, run_workflow, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(run):
-    """Function that returns a variable of the report."""
+    """Return a function that gives a variable of the report."""
     text = (run / "report.html").read_text()
 
     def variable(name):
@@ -47,7 +47,7 @@ def content(entry):
     return base64.b64decode(entry["data_uri"].split("base64,")[1])
 
 
-def test_datasets_are_sections_and_methods_are_their_parts(report, run):
+def test_datasets_are_categories_and_methods_are_subcategories(report, run):
     categories = report("categories")
     assert set(categories) == {"demo", "Run"}
     assert sorted(categories["demo"]) == ["all methods", *METHODS]
@@ -59,28 +59,28 @@ def test_datasets_are_sections_and_methods_are_their_parts(report, run):
         assert len(figures) > (1 if together else 5)
 
 
-def test_the_report_holds_the_files_themselves(report, run):
+def test_the_report_contains_the_files(report, run):
     results = report("results")
     assert len(results) > 20
     for path, entry in results.items():
         assert content(entry) == (run / path).read_bytes()
 
 
-def test_figures_tables_and_the_run_are_explained(report):
+def test_every_figure_and_page_has_a_caption(report):
     for path, entry in report("results").items():
         assert "<p>" in entry["caption"], path
         assert "{{" not in entry["caption"]
 
 
-def test_the_front_page_leads_to_the_verdicts_and_to_each_dataset(report):
+def test_the_front_page_links_to_the_verdicts_and_datasets(report):
     front = report("workflow-desc")
     assert "results/run.html" in front
     assert "app.showCategory('demo')" in front
     assert all(method in front for method in METHODS)
-    assert "system-message" not in front  # what reStructuredText says of mistakes
+    assert "system-message" not in front  # the class of errors of reStructuredText
 
 
-def test_the_page_of_the_run_tells_what_was_made_from_what(run):
+def test_the_page_of_the_run_has_sources_and_versions(run):
     page = (run / "results/run.html").read_text()
     for wanted in ("fit_genes", "numba", "unspliced fraction", "preprocess.min_shared_counts", *METHODS):
         assert f"<td>{wanted}" in page
@@ -94,7 +94,7 @@ def test_the_page_of_a_result_holds_its_velocity_genes(run):
         assert set(genes.loc[genes["velocity_genes"], "gene"]) <= set(shown)
 
 
-def test_the_page_of_all_methods_tells_how_they_agree_and_what_they_took(run):
+def test_the_page_of_all_methods_has_agreement_and_resources(run):
     page = (run / "results/demo/comparison.html").read_text()
     for wanted in ("Pairs of methods", "Against the truth", "seconds of the fit", "coherence_in_clusters"):
         assert wanted in page
@@ -114,7 +114,7 @@ def page(tmp_path_factory):
 
 @pytest.fixture
 def opened(page, run):
-    """The browser with the report."""
+    """Return the browser with the report."""
     page.messages.clear()
     page.requests.clear()
     page.open(run / "report.html")
@@ -123,7 +123,7 @@ def opened(page, run):
 
 
 def click(page, name):
-    """Click on an item of the report's list."""
+    """Click on an item of the list of the report."""
     page.wait(f"[...document.querySelectorAll('nav li a')].some(item => item.textContent.trim() === '{name}')")
     page.value(f"[...document.querySelectorAll('nav li a')].find(item => item.textContent.trim() === '{name}').click()")
 
@@ -135,16 +135,16 @@ def click_result(page, label, button):
     page.value(f"{row}.querySelectorAll('a')[{button}].click()")
 
 
-def assert_quiet(page):
-    """Nothing failed, nothing was complained of, and nothing was asked for from elsewhere."""
-    complaints = [said for kind, said in page.messages if kind != "log" and not said.startswith(KNOWN)]
+def assert_no_messages(page):
+    """Check that there were no errors, no other messages and no requests to a network."""
+    complaints = [said for kind, said in page.messages if kind != "log" and not said.startswith(EXPECTED_MESSAGES)]
     assert not complaints
     assert page.requests
     assert not [url for url in page.requests if not url.startswith(("file:", "data:"))]
 
 
 @pytest.mark.browser
-def test_every_figure_is_seen(opened, run):
+def test_every_figure_is_shown(opened, run):
     click(opened, "demo")
     click(opened, "dynamical")
     figures = sorted(path.stem for path in (run / "results/demo/dynamical/figures").glob("*.png"))
@@ -156,11 +156,11 @@ def test_every_figure_is_seen(opened, run):
             f"(box => [box.top, box.bottom, innerHeight])({shown}.getBoundingClientRect())"
         )
         assert 0 <= top < bottom <= height
-    assert_quiet(opened)
+    assert_no_messages(opened)
 
 
 @pytest.mark.browser
-def test_agreement_is_seen_and_its_table_sorted(opened, run):
+def test_agreement_is_shown_and_its_table_sorted(opened, run):
     click(opened, "demo")
     click(opened, "all methods")
     for name in ("agreement", "cell_agreement"):
@@ -174,7 +174,7 @@ def test_agreement_is_seen_and_its_table_sorted(opened, run):
     opened.value(f"{header}.click()", inside=True)
     rows = f"[...{header}.closest('table').tBodies[0].rows].map(row => row.cells[0].textContent)"
     assert opened.value(rows, inside=True) == methods.sort_values("cosine_with_others")["method"].tolist()[::-1]
-    assert_quiet(opened)
+    assert_no_messages(opened)
 
 
 @pytest.mark.browser
@@ -191,27 +191,27 @@ def test_a_table_in_the_report_is_sorted_by_a_click(opened, run):
         # gammas are seen, and sorted by, with four digits
         seen = genes.assign(seen=[float(f"{gamma:.4g}") for gamma in genes["velocity_gamma"]]).set_index("gene")["seen"]
         assert seen[opened.value(shown, inside=True)].tolist() == sorted(seen, reverse=not ascending)
-    assert_quiet(opened)
+    assert_no_messages(opened)
 
 
 @pytest.mark.browser
 def test_the_front_page_opens_the_verdicts(opened):
     opened.value("[...document.querySelectorAll('a')].find(a => a.textContent.startsWith('Open verdicts')).click()")
     assert opened.wait("document.querySelector('h1')?.textContent", inside=True) == "Run"
-    assert_quiet(opened)
+    assert_no_messages(opened)
 
 
 @pytest.mark.browser
-def test_a_caption_opens_beside_its_page(opened):
+def test_a_caption_opens_next_to_its_page(opened):
     click(opened, "Run")
     click_result(opened, "verdicts, quality, times and versions", 1)
     opened.wait("document.querySelector('nav').innerText.includes('Verdicts on all results')")
-    assert_quiet(opened)
+    assert_no_messages(opened)
 
 
 @pytest.fixture
 def strange(page, tmp_path):
-    """The browser with a page of values that are hard to sort."""
+    """Return the browser with a page of values that are hard to sort."""
     numbers = [3.0, np.nan, -2.5, 1e-9, 20.0, np.inf, 0.5, -np.inf, 3.0, np.nan, 100.0, 7.0, 8.0]
     names = ["gene10", "b", "gene2", "a", "Gene1", None, "é", "z", "<b>", "x1", "x12", "x3", "y"]
     table = pd.DataFrame({"name": names, "value": numbers})
@@ -233,7 +233,7 @@ def press(page, key, text=""):
 
 
 @pytest.mark.browser
-def test_numbers_are_sorted_as_numbers_by_key_with_what_is_missing_last(strange):
+def test_numbers_are_sorted_by_value_with_missing_values_last(strange):
     strange.value("document.querySelectorAll('#table2 th button')[1].focus()")
     ordered = ["inf", "100", "20", "8", "7", "3", "3", "0.5", "1e-09", "-2.5", "-inf"]
     press(strange, "Enter", "\r")
@@ -241,18 +241,18 @@ def test_numbers_are_sorted_as_numbers_by_key_with_what_is_missing_last(strange)
     press(strange, "Enter", "\r")
     assert column(strange, 1) == [*reversed(ordered), "", ""]
     assert strange.value("document.querySelectorAll('#table2 th')[1].ariaSort") == "ascending"
-    # and the other table is as it was
+    # the other table is unchanged
     assert strange.value("document.querySelector('#table1 tbody').innerText") == "gene10\t3\nb\t"
 
 
 @pytest.mark.browser
-def test_names_are_sorted_as_people_do(strange):
+def test_names_are_sorted_with_numbers_by_value(strange):
     strange.value("document.querySelectorAll('#table2 th button')[0].click()")
     assert column(strange, 0) == ["<b>", "a", "b", "é", "Gene1", "gene2", "gene10", "x1", "x3", "x12", "y", "z", ""]
 
 
 @pytest.mark.browser
-def test_a_table_is_filtered_by_what_is_typed(strange):
+def test_a_table_is_filtered_by_text(strange):
     strange.value("document.querySelector('#table2 input').focus()")
     strange.send("Input.insertText", text="GENE1")
     assert column(strange, 0) == ["gene10", "Gene1"]

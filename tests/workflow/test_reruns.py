@@ -1,4 +1,4 @@
-"""A second run does what a change touches, and nothing else."""
+"""Another run reruns the jobs that a change affects, and no others."""
 
 import re
 import shutil
@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 FIT = {"fit_genes", "merge_fits"}
 GRAPH = {"compute_velocity_graph", "merge_velocity_graph"}
 ENDS = {"assemble_result", "draw_figure"}
-# of two methods or more
+# with at least two methods
 COMPARED = {"compare_methods", "draw_comparison"}
 AFTER_GRAPH = {"compute_velocity_embedding", "compute_pseudotime", "compute_paga", "compute_verdict"} | ENDS
 AFTER_FIT = GRAPH | {"compute_confidence", "rank_genes"} | AFTER_GRAPH
-# of the dynamical method only
+# of methods that fit curves
 KINETICS = {"test_differential_kinetics"}
 PREPARATION = {
     "ingest_counts", "check_options", "prepare_data", "summarize_quality", "compute_embedding", "score_cell_cycle",
@@ -27,7 +27,7 @@ ALL = PREPARATION | FIT | AFTER_FIT | {"run_negative_controls"}
 
 
 def planned_rules(process):
-    """Rules that a dry run would run, but for the last that only asks for files."""
+    """Return the rules that a dry run would run, without `all`."""
     assert process.returncode == 0, process.stdout + process.stderr
     table = re.search(r"Job stats:\n.*\n[- ]+\n(.*?)\n\n", process.stdout, flags=re.DOTALL)
     rules = {line.split()[0] for line in table[1].splitlines()} if table else set()
@@ -36,10 +36,10 @@ def planned_rules(process):
 
 @pytest.fixture(scope="module")
 def plan(small_run, small_config, run_workflow):
-    """Function that says what a run with a changed config would do to finished results."""
+    """Return a function that gives the rules that a run with a changed config would run."""
 
     def planned(**changes):
-        # a dry run changes nothing, so the folder of the finished run may serve
+        # a dry run does not change the folder of the finished run
         return planned_rules(run_workflow(small_config(**changes), small_run.parent, "--dry-run"))
 
     return planned
@@ -51,19 +51,19 @@ def dataset(**changes):
     }
 
 
-def test_nothing_to_do_after_a_run(plan):
+def test_nothing_is_planned_after_a_run(plan):
     assert plan() == set()
 
 
-def test_a_look_of_figures_redraws_them_only(plan, small_config):
+def test_a_style_option_redraws_only_figures(plan, small_config):
     assert plan(figures=small_config()["figures"] | {"font_size": 7}) == {
         "draw_figure",
         "draw_comparison",
     }
 
 
-def test_another_solver_fits_again_and_does_all_after(small_config, plan):
-    assert plan(methods=small_config()["methods"] | {"dynamical": {"solver": "compatible"}}) == {
+def test_another_solver_reruns_the_fit_and_later_rules(small_config, plan):
+    assert plan(methods=small_config()["methods"] | {"dynamical": {"solver": "scvelo"}}) == {
         "compile_fit",
         *FIT,
         *KINETICS,
@@ -73,26 +73,25 @@ def test_another_solver_fits_again_and_does_all_after(small_config, plan):
     }
 
 
-@pytest.mark.parametrize("split", [{"shards": 5}, {"shards": None, "genes_per_shard": 7}])
-def test_another_split_of_the_genes_fits_again(plan, split):
-    # that it gives the same bits: test_same_bits.py
+@pytest.mark.parametrize("split", [{"genes_per_shard": 30}, {"genes_per_shard": 7}])
+def test_another_number_of_shards_reruns_the_fit(plan, split):
+    # test_bitwise_identical.py shows that results are the same
     assert plan(**split) == FIT | KINETICS | AFTER_FIT | COMPARED
 
 
-def test_interim_shards_are_gone_after_a_run(small_run):
+def test_shards_are_deleted_after_a_run(small_run):
     assert not [path for path in small_run.rglob("*.h5") if "shards" in path.parent.name]
 
 
 @pytest.fixture
 def copied(tmp_path, small_run, small_config, run_workflow):
-    """Function that changes a file of a copy of the workflow by a function, and says what its rules would run then."""
-    for name in ("Snakefile", "workflow", "envs"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, tmp_path / name)
+    """Return a function that changes a file in a copy of the workflow, and gives the rules that would then run."""
+    for name in ("workflow", "envs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
 
     def changed(name, change):
         change(tmp_path / "workflow/scripts/veloshard" / name)
-        process = run_workflow(small_config(), small_run.parent, "--dry-run", snakefile=tmp_path / "Snakefile")
+        process = run_workflow(small_config(), small_run.parent, "--dry-run", snakefile=tmp_path / "workflow/Snakefile")
         return planned_rules(process), process.stdout
 
     return changed
@@ -108,21 +107,21 @@ def comment(path):
 
 @pytest.mark.parametrize("change", [Path.touch, comment])
 def test_a_touched_or_commented_kernel_reruns_nothing(copied, change):
-    assert copied("methods/dynamical/mixture.py", change)[0] == set()
+    assert copied("kinetics/methods/dynamical/mixture.py", change)[0] == set()
 
 
-def test_an_edited_kernel_fits_what_uses_it(copied):
-    planned, said = copied("methods/dynamical/mixture.py", edit)
+def test_an_edited_kernel_reruns_the_fits_that_use_it(copied):
+    planned, output = copied("kinetics/methods/dynamical/mixture.py", edit)
     assert planned == {"compile_fit", *FIT, *KINETICS, *AFTER_FIT, *COMPARED, "run_negative_controls"}
-    # other methods' results stay, but for what compares them with this one
-    other = set(re.findall(r"output: results/demo/steady_state/(\S+)", said))
+    # of other methods, only the comparison with this one is rerun
+    other = set(re.findall(r"output: results/demo/steady_state/(\S+)", output))
     assert other == {"negative_controls.json", "trust.json"}
 
 
-def test_an_edited_figure_is_drawn_again(copied):
-    planned, said = copied("figures/heatmap.py", edit)
+def test_an_edited_figure_is_redrawn(copied):
+    planned, output = copied("plotting/result/heatmap.py", edit)
     assert planned == {"draw_figure"}
-    assert "output: results/demo/steady_state/figures/stream" not in said
+    assert "output: results/demo/steady_state/figures/stream" not in output
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +138,7 @@ def two_sources(small_run, small_config, run_workflow, tmp_path_factory):
         datasets={"a": {"source": "a"}, "b": {"source": "b.h5ad", "clusters": "clusters"}},
         methods={"steady_state": {}},
         figures={"draw": ["grid"], "dpi": 50},
-        shards=1,
+        genes_per_shard=1000,
     )
     process = run_workflow(config, folder)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -153,17 +152,17 @@ def test_a_touched_source_reruns_nothing(two_sources, run_workflow):
     assert planned_rules(run_workflow(config, folder, "--dry-run")) == set()
 
 
-def test_another_count_reruns_all_of_its_dataset_and_nothing_else(two_sources, run_workflow):
+def test_a_changed_count_reruns_its_dataset_and_no_other(two_sources, run_workflow):
     folder, config = two_sources
     with h5py.File(folder / "b.h5ad", "r+") as file:
         file["layers/spliced/data"][0] += 1
     process = run_workflow(config, folder, "--dry-run")
-    # the number of cells tells into how many jobs the graph is split: those are planned when it is known
-    assert planned_rules(process) == ALL - {"compute_velocity_graph"}
+    # shards are planned once the numbers of genes and cells are known
+    assert planned_rules(process) == ALL - {"fit_genes", "compute_velocity_graph"}
     assert "output: results/a/" not in process.stdout
 
 
-def test_another_count_in_a_folder_is_seen_through_links(two_sources, run_workflow):
+def test_a_changed_count_is_detected_through_links(two_sources, run_workflow):
     folder, config = two_sources
     matrix = folder / "made/spliced/matrix.mtx"
     lines = matrix.read_text().splitlines()
@@ -175,29 +174,29 @@ def test_another_count_in_a_folder_is_seen_through_links(two_sources, run_workfl
 
 def test_another_config_leaves_finished_results_alone(small_config, run_workflow, small_run, tmp_path):
     shutil.copytree(small_run.parent, tmp_path / "run", copy_function=shutil.copy2)
-    # it compiles for itself
+    # the other config compiles its own kernels
     other = small_config(datasets={"other": dataset()["demo"]}, methods={"steady_state": {"percentile": 90}})
     process = run_workflow(other, tmp_path / "run", "--until", "compile_fit")
     assert process.returncode == 0, process.stdout + process.stderr
     assert planned_rules(run_workflow(small_config(), tmp_path / "run", "--dry-run")) == set()
 
 
-def test_a_known_transition_is_checked_and_judged_and_computes_nothing(plan):
+def test_an_expected_transition_reruns_checks_and_verdicts(plan):
     checked = {"check_options", "summarize_quality"}
     planned = plan(datasets=dataset(expected=[["Progenitor", "Intermediate"]]))
     assert planned == checked | {"compute_verdict"} | ENDS | COMPARED
 
 
-def test_another_bound_of_differing_kinetics_fits_nothing(plan):
+def test_another_bound_of_differential_kinetics_keeps_the_fits(plan):
     assert plan(kinetics={"max_q": 0.2}) == KINETICS | ENDS
 
 
-def test_a_refit_does_all_that_follows_the_fit(plan):
+def test_a_refit_reruns_all_rules_after_the_fit(plan):
     planned = plan(kinetics={"refit": True})
     assert {"refit_genes", *AFTER_FIT, *COMPARED} == planned
 
 
-def test_the_order_of_keys_is_no_change(small_run, small_config, run_workflow):
+def test_another_order_of_keys_reruns_nothing(small_run, small_config, run_workflow):
     def reversed_nest(nest):
         return {k: reversed_nest(v) for k, v in reversed(nest.items())} if isinstance(nest, dict) else nest
 
@@ -205,7 +204,7 @@ def test_the_order_of_keys_is_no_change(small_run, small_config, run_workflow):
     assert planned_rules(process) == set()
 
 
-def test_another_root_orders_the_cells_again_and_fits_nothing(plan):
+def test_another_root_reruns_pseudotime_and_keeps_the_fits(plan):
     planned = plan(datasets=dataset(root="Fate A"))
     assert {"check_options", "compute_pseudotime", "assemble_result"} <= planned
     assert planned.isdisjoint(
@@ -213,7 +212,7 @@ def test_another_root_orders_the_cells_again_and_fits_nothing(plan):
     )
 
 
-def test_another_column_of_clusters_fits_nothing(plan):
+def test_another_column_of_clusters_keeps_the_fits(plan):
     planned = plan(datasets=dataset(clusters="lineage", root="root"))
     assert {"check_options", "summarize_quality", "compute_pseudotime"} <= planned
     assert planned.isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "compute_embedding"})
@@ -225,7 +224,7 @@ def test_an_option_of_the_graph_keeps_the_fits(plan):
     assert planned.isdisjoint(FIT | {"prepare_data", "compute_confidence"})
 
 
-def test_scaled_genes_keep_the_fits_too(plan):
+def test_scaled_genes_keep_the_fits(plan):
     planned = plan(graph={"cells_per_shard": 120, "scale_genes": True})
     assert {"compute_velocity_graph", "compute_confidence", "run_negative_controls"} <= planned
     assert planned.isdisjoint(FIT | {"prepare_data"})
@@ -235,7 +234,7 @@ def test_an_option_of_one_method_keeps_the_others(plan, small_config, run_workfl
     methods = small_config()["methods"] | {"steady_state": {"percentile": 90}}
     process = run_workflow(small_config(methods=methods), small_run.parent, "--dry-run")
     assert "fit_genes" in planned_rules(process)
-    assert "results/demo/steady_state/shards" in process.stdout
+    assert "results/demo/steady_state/fit_shards" in process.stdout
     assert "output: results/demo/dynamical" not in process.stdout
 
 
@@ -257,6 +256,6 @@ def test_wrong_input_stops_before_the_fit_and_leaves_results_alone(small_run, sm
     assert "did you mean 'Progenitor'?" in message
     assert "Traceback" not in message
     assert before == [path.read_bytes() for path in results]
-    # and the right config finds everything as it was
+    # with the right config, finished results are kept
     process = run_workflow(small_config(), tmp_path / "run", "--dry-run")
     assert planned_rules(process).isdisjoint(FIT | GRAPH | {"ingest_counts", "prepare_data", "compute_embedding"})

@@ -1,4 +1,4 @@
-"""Verdicts that have consequences, and fits that clusters with kinetics of their own are taken out of."""
+"""Runs that fail for a bad verdict, and refits without clusters that have kinetics of their own."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from veloshard.io.text_files import load_json
 
 @pytest.fixture(scope="module")
 def unrelated(small_config, run_workflow, tmp_path_factory):
-    """A run on clusters that have nothing to do with each other, which asks for a result that is not hopeless."""
+    """Return folder and process of a run on unrelated clusters that requires the verdict `doubtful`."""
     folder = tmp_path_factory.mktemp("unrelated")
     unrelated_clusters(n_cells=400, n_genes=80).write_h5ad(folder / "counts.h5ad")
     config = small_config(
@@ -25,14 +25,14 @@ def unrelated(small_config, run_workflow, tmp_path_factory):
     return folder, run_workflow(config, folder)
 
 
-def test_unrelated_clusters_are_not_to_be_trusted(unrelated):
+def test_unrelated_clusters_have_the_verdict_do_not_trust(unrelated):
     folder, _ = unrelated
     verdict = load_json(folder / "results/types/stochastic/trust.json")
     assert verdict["verdict"] == "do not trust"
     assert "coherence" in verdict["words"]
 
 
-def test_a_run_that_asks_for_trust_fails_in_words_with_all_results_there(unrelated):
+def test_a_run_with_a_worse_verdict_fails_after_all_results_are_written(unrelated):
     folder, process = unrelated
     assert process.returncode != 0
     assert "1 of 1 results are worse. results/types/stochastic/trust.json: do not trust" in process.stderr
@@ -41,7 +41,7 @@ def test_a_run_that_asks_for_trust_fails_in_words_with_all_results_there(unrelat
         assert (folder / "results/types/stochastic" / name).exists()
 
 
-def test_all_that_follows_rests_on_the_refit(small_run, small_config, run_workflow, tmp_path):
+def test_later_rules_read_the_refit(small_run, small_config, run_workflow, tmp_path):
     shutil.copytree(small_run.parent, tmp_path / "run", copy_function=shutil.copy2)
     config = small_config(methods={"dynamical": {}}, kinetics={"refit": True, "max_q": 0.9})
     process = run_workflow(config, tmp_path / "run", "--", "results/demo/dynamical/velocity.h5ad")

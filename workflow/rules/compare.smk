@@ -1,4 +1,4 @@
-"""All methods of a dataset, held against each other and against the truth where that is known."""
+"""Comparison of all methods of a dataset with each other, and with true velocities if they are known."""
 
 
 rule compare_methods:
@@ -6,12 +6,12 @@ rule compare_methods:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        truth=truth_of,
-        fit=fits_of,
-        time=of_each_method("pseudotime.h5"),
-        projection=of_each_method("velocity_embedding.h5"),
-        confidence=of_each_method("confidence.h5"),
-        trust=of_each_method("trust.json"),
+        truth=get_truth,
+        fit=get_fits,
+        time=collect("results/{{dataset}}/{method}/pseudotime.h5", method=traits),
+        projection=collect("results/{{dataset}}/{method}/velocity_embedding.h5", method=traits),
+        confidence=collect("results/{{dataset}}/{method}/confidence.h5", method=traits),
+        trust=collect("results/{{dataset}}/{method}/trust.json", method=traits),
     output:
         pairs="results/{dataset}/comparison.csv",
         methods="results/{dataset}/methods.csv",
@@ -21,16 +21,15 @@ rule compare_methods:
     benchmark:
         "results/benchmarks/{dataset}/compare_methods.jsonl"
     params:
-        code=code_of("compare_methods"),
-        methods=list(config["methods"]),
-        clusters=clusters_of,
-        root=root_of,
+        code=get_code("compare_methods"),
+        methods=list(traits),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        root=lookup("datasets/{dataset}/root", within=config, default=""),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=comparison_memory,
-        runtime=comparison_time,
+        mem_mb=get_memory("compare_methods"),
+        runtime=get_runtime("compare_methods"),
     script:
         "../scripts/compare_methods.py"
 
@@ -55,17 +54,16 @@ rule draw_comparison:
     benchmark:
         "results/benchmarks/{dataset}/draw_comparison/{figure}.jsonl"
     params:
-        code=comparison_code,
+        code=get_comparison_code,
         style=figure_style,
     wildcard_constraints:
-        figure=one_of(comparison_figures()),
+        figure=get_pattern(COMPARISON_FIGURES),
     priority: -1
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=annotations_memory,
-        runtime=annotations_time,
+        mem_mb=get_memory("read_annotations"),
+        runtime=get_runtime("read_annotations"),
     script:
         "../scripts/draw_comparison.py"
 
@@ -75,7 +73,7 @@ rule tabulate_comparison:
         pairs="results/{dataset}/comparison.csv",
         methods="results/{dataset}/methods.csv",
     output:
-        report(
+        page=report(
             "results/{dataset}/comparison.html",
             caption="../report/comparison.rst",
             category="{dataset}",
@@ -85,12 +83,11 @@ rule tabulate_comparison:
     log:
         "logs/{dataset}/tabulate_comparison.log",
     params:
-        code=code_of("tabulate_comparison"),
+        code=get_code("tabulate_comparison"),
         benchmarks="results/benchmarks",
         rules=RULES,
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,

@@ -1,22 +1,22 @@
-"""Compilation of what shards run: once, before them, into the folder that the config names.
+"""Compilation of the kernels that shards run, once before them, into the folder `compiled` of the config.
 
-Outputs are named by what they compile (`key`): another config in the same folder leaves them, and what came after, alone.
+The names of the outputs have a hash of the code and the options (`key`), so that another config in the same folder does not
+make later results outdated.
 """
 
 
 rule compile_fit:
     output:
-        "results/compiled/fit/{method}.{key}.txt",
+        marker="results/compiled/fit/{method}.{key}.txt",
     log:
         "logs/compiled/fit/{method}.{key}.log",
     benchmark:
         "results/benchmarks/compile_fit/{method}.{key}.jsonl"
     params:
-        code=fit_code,
-        options=method_options,
+        code=get_method_code("fit_genes", "merge_fits"),
+        options=lookup("methods/{method}", within=config),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -26,16 +26,15 @@ rule compile_fit:
 
 rule compile_velocity_graph:
     output:
-        "results/compiled/graph.{key}.txt",
+        marker="results/compiled/graph.{key}.txt",
     log:
         "logs/compiled/graph.{key}.log",
     benchmark:
         "results/benchmarks/compile_velocity_graph/{key}.jsonl"
     params:
-        code=code_of("compute_velocity_graph"),
+        code=get_code("compute_velocity_graph"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,

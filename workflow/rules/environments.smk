@@ -1,9 +1,8 @@
-"""For rules whose program cannot run in the workflow's own Python: the environment of each, and how it is run there.
+"""Environments of programs that cannot run in the workflow's own Python, and the commands that run them.
 
-Without conda and containers Snakemake runs `script:` in its own Python, whatever the environment.  Such programs are
-therefore run by `shell:`, as the param `command`; what it depends on is the input `environment`.  `conda:` names the
-yaml of the environment, and the container is None.  The program writes to the log, whose last line goes to the console
-too where it fails.
+Without conda and containers, Snakemake runs `script:` in its own Python. Rules with another environment therefore use
+`shell:` with the param `command` and the input `environment`. Their `conda:` is the yaml of the environment, and their
+container is None. The program writes to the log. If it fails, the last line of the log is also printed.
 """
 
 import shlex
@@ -13,11 +12,11 @@ from snakemake.settings.types import DeploymentMethod
 ENVIRONMENTS = WORKFLOW.parent / ".envs"
 
 
-def environment_of(name, purpose):
-    """Lock of the environment that `make` installed under a name; nothing under `--sdm conda`, which makes its own.
+def get_environment(name, purpose):
+    """Return the lock of an environment that `make` installed; nothing under `--sdm conda`, which installs its own.
 
-    An input, so that another environment gives another result, and that one is missing is known before the first job.
-    purpose : what needs it: the message that says so begins with it.
+    The lock is an input, so that results follow changes of the environment. If it is missing, WorkflowError is raised
+    before the first job. The message starts with `purpose`, which says what needs the environment.
     """
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
         return []
@@ -30,18 +29,18 @@ def environment_of(name, purpose):
     return str(lock)
 
 
-def command_for(program):
-    """Function for a param: how to run a program, seen from this folder, by the Python of the input `environment`.
+def get_command(program):
+    """Return a function for a param: the command that runs a program with the Python of the input `environment`.
 
-    The function asks for the input and the threads: Snakemake then leaves its value, which holds paths of this machine,
-    out of what decides about a rerun.  Isolated (-I) from the user's own packages; threads as many as Snakemake gives.
+    `program` is relative to this folder. Because the function takes input and threads, Snakemake does not compare its value,
+    which has paths of this machine, when it decides about a rerun. Python is isolated (-I) from packages of the user.
     """
     path = Path(workflow.current_basedir) / program
 
     def command(wildcards, input, threads):
         lock = input.get("environment")
         python = Path(lock).parent / "bin/python" if lock else "python"
-        # the threads of linear algebra are limited by Snakemake, those of Numba are not
+        # Snakemake limits the threads of linear algebra, but not those of Numba
         return shlex.join(["env", f"NUMBA_NUM_THREADS={threads}", str(python), "-I", str(path)])
 
     return command

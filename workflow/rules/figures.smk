@@ -1,4 +1,4 @@
-"""Figures of a result: each its own job, so that one that fails holds up nothing."""
+"""Figures of a result."""
 
 
 rule draw_figure:
@@ -26,9 +26,8 @@ rule draw_figure:
     priority: -1
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=annotations_memory,
-        runtime=annotations_time,
+        mem_mb=get_memory("read_annotations"),
+        runtime=get_runtime("read_annotations"),
     script:
         "../scripts/draw_figure.py"

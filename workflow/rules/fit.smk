@@ -1,26 +1,26 @@
-"""The splicing kinetics of each gene: one job a gene shard, put together by a merge."""
+"""Splicing kinetics of each gene, with one job per gene shard and a merge; differential kinetics of clusters."""
 
 
 rule fit_genes:
     input:
-        compiled=compiled_fit,
+        compiled=get_compiled_fit,
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
     output:
-        temp("results/{dataset}/{method}/fit_shards/{gene_shard}.h5"),
+        shard=temp("results/{dataset}/{method}/fit_shards/{gene_shard}.h5"),
     log:
         "logs/{dataset}/{method}/fit_genes/{gene_shard}.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/fit_genes/{gene_shard}.jsonl"
     params:
-        code=fit_code,
-        options=method_options,
+        code=get_method_code("fit_genes", "merge_fits"),
+        options=lookup("methods/{method}", within=config),
     conda:
         "../../envs/core.yaml"
-    threads: fit_threads
+    threads: get_threads("fit_genes")
     resources:
-        mem_mb=fit_memory,
-        runtime=fit_time,
+        mem_mb=get_memory("fit_genes"),
+        runtime=get_runtime("fit_genes"),
     script:
         "../scripts/fit_genes.py"
 
@@ -29,24 +29,23 @@ rule merge_fits:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
-        shards=fit_shards,
+        shards=get_shards("fit_shards", "n_genes", config["genes_per_shard"]),
     output:
-        "results/{dataset}/{method}/fit.h5",
+        fit="results/{dataset}/{method}/fit.h5",
     log:
         "logs/{dataset}/{method}/merge_fits.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/merge_fits.jsonl"
     params:
-        code=fit_code,
-        options=method_options,
+        code=get_method_code("fit_genes", "merge_fits"),
+        options=lookup("methods/{method}", within=config),
     wildcard_constraints:
-        method=one_of(gene_wise_methods()),
+        method=get_pattern(get_methods("kind", "native")),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=merge_memory,
-        runtime=layers_time,
+        mem_mb=get_memory("merge_fits"),
+        runtime=get_runtime("merge_fits"),
     script:
         "../scripts/merge_fits.py"
 
@@ -64,20 +63,19 @@ rule test_differential_kinetics:
     benchmark:
         "results/benchmarks/{dataset}/{method}/test_differential_kinetics.jsonl"
     params:
-        code=code_of("test_differential_kinetics"),
-        clusters=clusters_of,
+        code=get_code("test_differential_kinetics"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
         max_q=config["kinetics"]["max_q"],
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=kinetics_memory,
-        runtime=kinetics_time,
+        mem_mb=get_memory("test_differential_kinetics"),
+        runtime=get_runtime("test_differential_kinetics"),
     script:
         "../scripts/test_differential_kinetics.py"
 
 
-# what comes after reads its fit instead of the merged one where the config says so
+# with `kinetics.refit`, later steps read this fit instead of the merged one
 rule refit_genes:
     input:
         prepared="results/{dataset}/prepared.h5ad",
@@ -85,20 +83,20 @@ rule refit_genes:
         fit="results/{dataset}/{method}/fit.h5",
         kinetics="results/{dataset}/{method}/differential_kinetics.h5",
     output:
-        "results/{dataset}/{method}/refit.h5",
+        refit="results/{dataset}/{method}/refit.h5",
     log:
         "logs/{dataset}/{method}/refit_genes.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/refit_genes.jsonl"
     params:
-        code=refit_code,
-        clusters=clusters_of,
-        options=method_options,
+        code=get_method_code("refit_genes"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        options=lookup("methods/{method}", within=config),
     conda:
         "../../envs/core.yaml"
-    threads: refit_threads
+    threads: get_threads("refit_genes")
     resources:
-        mem_mb=refit_memory,
-        runtime=refit_time,
+        mem_mb=get_memory("refit_genes"),
+        runtime=get_runtime("refit_genes"),
     script:
         "../scripts/refit_genes.py"

@@ -1,4 +1,4 @@
-"""Other people's models: each a program in an environment of its own, between a file that we write and one that we read."""
+"""Models of other groups, which run in their own environments, read model_input.h5 and write model_output.h5."""
 
 
 rule export_model_input:
@@ -8,29 +8,28 @@ rule export_model_input:
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
     output:
-        temp("results/{dataset}/model_input.h5"),
+        model_input=temp("results/{dataset}/model_input.h5"),
     log:
         "logs/{dataset}/export_model_input.log",
     benchmark:
         "results/benchmarks/{dataset}/export_model_input.jsonl"
     params:
-        code=code_of("export_model_input"),
-        clusters=clusters_of,
+        code=get_code("export_model_input"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=export_memory,
-        runtime=layers_time,
+        mem_mb=get_memory("export_model_input"),
+        runtime=get_runtime("export_model_input"),
     script:
         "../scripts/export_model_input.py"
 
 
 rule run_model:
     input:
-        cells="results/{dataset}/model_input.h5",
+        model_input="results/{dataset}/model_input.h5",
         sizes="results/{dataset}/prepared_sizes.json",
-        environment=model_environment,
+        environment=get_model_environment,
     output:
         result="results/{dataset}/{method}/model_output.h5",
         samples="results/{dataset}/{method}/posterior_samples.h5",
@@ -40,22 +39,22 @@ rule run_model:
     benchmark:
         "results/benchmarks/{dataset}/{method}/run_model.jsonl"
     params:
-        code=model_code,
-        command=command_for("../scripts/run_model.py"),
-        model=model_of,
-        options=model_options,
+        code=get_model_code,
+        command=get_command("../scripts/run_model.py"),
+        model=lookup("{method}/method", within=traits),
+        options=get_model_options,
     wildcard_constraints:
-        method=one_of(model_methods()),
+        method=get_pattern(get_methods("kind", "model")),
     conda:
-        model_yaml
+        get_model_yaml
     container:
         None
-    threads: model_threads
+    threads: lookup("{method}/threads", within=traits)
     resources:
-        mem_mb=model_memory,
-        runtime=model_time,
+        mem_mb=get_memory("run_model"),
+        runtime=get_runtime("run_model"),
     shell:
-        "{params.command} --model {params.model} --cells {input.cells:q} --options {params.options:q}"
+        "{params.command} --model {params.model} --cells {input.model_input:q} --options {params.options:q}"
         " --result {output.result:q} --samples {output.samples:q} --folder {output.folder:q} > {log:q} 2>&1"
         " || {{ tail -n 1 {log:q} >&2; exit 1; }}"
 
@@ -66,21 +65,20 @@ rule import_model_output:
         sizes="results/{dataset}/prepared_sizes.json",
         model="results/{dataset}/{method}/model_output.h5",
     output:
-        "results/{dataset}/{method}/fit.h5",
+        fit="results/{dataset}/{method}/fit.h5",
     log:
         "logs/{dataset}/{method}/import_model_output.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/import_model_output.jsonl"
     params:
-        code=code_of("import_model_output"),
+        code=get_code("import_model_output"),
     wildcard_constraints:
-        method=one_of(model_methods()),
+        method=get_pattern(get_methods("kind", "model")),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=import_memory,
-        runtime=layers_time,
+        mem_mb=get_memory("import_model_output"),
+        runtime=get_runtime("import_model_output"),
     script:
         "../scripts/import_model_output.py"
 
@@ -93,20 +91,20 @@ rule score_posterior:
         fit="results/{dataset}/{method}/fit.h5",
         samples="results/{dataset}/{method}/posterior_samples.h5",
     output:
-        "results/{dataset}/{method}/posterior_scores.h5",
+        scores="results/{dataset}/{method}/posterior_scores.h5",
     log:
         "logs/{dataset}/{method}/score_posterior.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/score_posterior.jsonl"
     params:
-        code=code_of("score_posterior"),
-        sqrt_transform=stabilizes_variance,
-        scale_genes=scales_genes,
+        code=get_code("score_posterior"),
+        sqrt_transform=lookup("{method}/sqrt_transform", within=traits),
+        scale_genes=lookup("{method}/scale_genes", within=traits),
     conda:
         "../../envs/core.yaml"
-    threads: samples_threads
+    threads: get_threads("score_posterior")
     resources:
-        mem_mb=samples_memory,
-        runtime=samples_time,
+        mem_mb=get_memory("score_posterior"),
+        runtime=get_runtime("score_posterior"),
     script:
         "../scripts/score_posterior.py"

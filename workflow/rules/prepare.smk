@@ -1,7 +1,7 @@
-"""What spans genes: kept cells and genes, sizes, components, neighbors; and how the cells are shown."""
+"""Steps that require all genes: selection of cells and genes, normalization, neighbors, embedding, quality, cell cycle."""
 
 
-# a checkpoint, because the number of cells decides into how many jobs the velocity graph is split
+# a checkpoint, because the numbers of genes and cells determine the number of shards
 checkpoint prepare_data:
     input:
         counts="results/{dataset}/counts.h5ad",
@@ -14,14 +14,13 @@ checkpoint prepare_data:
     benchmark:
         "results/benchmarks/{dataset}/prepare_data.jsonl"
     params:
-        code=code_of("prepare_data"),
-        options=prepare_options,
+        code=get_code("prepare_data"),
+        options=get_preprocess_options,
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=prepare_memory,
-        runtime=prepare_time,
+        mem_mb=get_memory("prepare_data"),
+        runtime=get_runtime("prepare_data"),
     script:
         "../scripts/prepare_data.py"
 
@@ -31,20 +30,19 @@ rule compute_embedding:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
     output:
-        "results/{dataset}/embedding.h5",
+        embedding="results/{dataset}/embedding.h5",
     log:
         "logs/{dataset}/compute_embedding.log",
     benchmark:
         "results/benchmarks/{dataset}/compute_embedding.jsonl"
     params:
-        code=code_of("compute_embedding"),
-        options=embedding_options,
+        code=get_code("compute_embedding"),
+        options=get_embedding_options,
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=embedding_memory,
-        runtime=embedding_time,
+        mem_mb=get_memory("compute_embedding"),
+        runtime=get_runtime("compute_embedding"),
     script:
         "../scripts/compute_embedding.py"
 
@@ -55,21 +53,20 @@ rule summarize_quality:
         sizes="results/{dataset}/prepared_sizes.json",
         checked="results/{dataset}/option_warnings.json",
     output:
-        "results/{dataset}/qc.json",
+        quality="results/{dataset}/qc.json",
     log:
         "logs/{dataset}/summarize_quality.log",
     benchmark:
         "results/benchmarks/{dataset}/summarize_quality.jsonl"
     params:
-        code=code_of("summarize_quality"),
-        clusters=clusters_of,
+        code=get_code("summarize_quality"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
         thresholds=config["quality"],
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=annotations_memory,
-        runtime=annotations_time,
+        mem_mb=get_memory("read_annotations"),
+        runtime=get_runtime("read_annotations"),
     script:
         "../scripts/summarize_quality.py"
 
@@ -80,20 +77,19 @@ rule score_cell_cycle:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/counts_sizes.json",
     output:
-        "results/{dataset}/cell_cycle.h5",
+        cell_cycle="results/{dataset}/cell_cycle.h5",
     log:
         "logs/{dataset}/score_cell_cycle.log",
     benchmark:
         "results/benchmarks/{dataset}/score_cell_cycle.jsonl"
     params:
-        code=code_of("score_cell_cycle"),
-        genes=genes_of,
-        random_state=config["preprocess"]["random_state"],
+        code=get_code("score_cell_cycle"),
+        genes=lookup("datasets/{dataset}/genes", within=config, default={}),
+        random_state=lookup("datasets/{dataset}/preprocess/random_state", within=config),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=cell_cycle_memory,
-        runtime=cell_cycle_time,
+        mem_mb=get_memory("score_cell_cycle"),
+        runtime=get_runtime("score_cell_cycle"),
     script:
         "../scripts/score_cell_cycle.py"

@@ -1,4 +1,4 @@
-"""Pages for the report of a run, which `make report` puts together: tables of each result, and what the run took."""
+"""Pages of the report that `make report` writes: tables of each result, and of the run."""
 
 
 report: "../report/workflow.rst"
@@ -10,14 +10,17 @@ rule tabulate_results:
         ranking="results/{dataset}/{method}/ranking.csv",
         roots="results/{dataset}/{method}/root_sensitivity.csv",
         trust="results/{dataset}/{method}/trust.json",
-        kinetics=kinetics_table_of,
+        kinetics=branch(
+            lookup("{method}/has_curves", within=traits),
+            then="results/{dataset}/{method}/differential_kinetics.csv",
+        ),
     output:
-        report(
+        page=report(
             "results/{dataset}/{method}/tables.html",
             caption="../report/tables.rst",
             category="{dataset}",
             subcategory="{method}",
-            # the report sorts by it, and this is what to look at first
+            # the report sorts by this label, and these tables should come first
             labels={"figure": "all tables"},
         ),
     log:
@@ -25,10 +28,9 @@ rule tabulate_results:
     benchmark:
         "results/benchmarks/{dataset}/{method}/tabulate_results.jsonl"
     params:
-        code=code_of("tabulate_results"),
+        code=get_code("tabulate_results"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
@@ -38,11 +40,11 @@ rule tabulate_results:
 
 rule tabulate_run:
     input:
-        results=expand("results/{dataset}/{method}/velocity.h5ad", dataset=config["datasets"], method=config["methods"]),
-        quality=expand("results/{dataset}/qc.json", dataset=config["datasets"]),
-        trust=expand("results/{dataset}/{method}/trust.json", dataset=config["datasets"], method=config["methods"]),
+        results=collect("results/{dataset}/{method}/velocity.h5ad", dataset=config["datasets"], method=traits),
+        quality=collect("results/{dataset}/qc.json", dataset=config["datasets"]),
+        trust=collect("results/{dataset}/{method}/trust.json", dataset=config["datasets"], method=traits),
     output:
-        report(
+        page=report(
             "results/run.html",
             caption="../report/run.rst",
             category="Run",
@@ -51,12 +53,11 @@ rule tabulate_run:
     log:
         "logs/tabulate_run.log",
     params:
-        code=code_of("tabulate_run"),
+        code=get_code("tabulate_run"),
         benchmarks="results/benchmarks",
         rules=RULES,
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
@@ -66,7 +67,7 @@ rule tabulate_run:
 
 rule tabulate_all:
     input:
-        wanted_results(),
+        get_requested_results(),
         "results/run.html",
-        expand("results/{dataset}/{method}/tables.html", dataset=config["datasets"], method=config["methods"]),
-        expand("results/{dataset}/comparison.html", dataset=config["datasets"] if has_comparison() else []),
+        collect("results/{dataset}/{method}/tables.html", dataset=config["datasets"], method=traits),
+        collect("results/{dataset}/comparison.html", dataset=config["datasets"] if len(traits) > 1 else []),

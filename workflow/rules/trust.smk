@@ -1,7 +1,7 @@
-"""Should a result be believed?  The same fit on counts that should say less, other methods, and a verdict."""
+"""Reliability checks: negative controls, comparison with other methods, and a verdict."""
 
 
-# the data of a control, for other people's models, which run on it as on the dataset itself
+# models of other groups run on the data of a negative control as on the dataset
 rule export_negative_control:
     input:
         counts="results/{dataset}/counts.h5ad",
@@ -9,32 +9,31 @@ rule export_negative_control:
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
     output:
-        temp("results/{dataset}/negative_controls/{control}.h5"),
+        model_input=temp("results/{dataset}/negative_controls/{control}.h5"),
     log:
         "logs/{dataset}/export_negative_control/{control}.log",
     benchmark:
         "results/benchmarks/{dataset}/export_negative_control/{control}.jsonl"
     params:
-        code=code_of("export_negative_control"),
-        clusters=clusters_of,
-        genes=genes_of,
+        code=get_code("export_negative_control"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        genes=lookup("datasets/{dataset}/genes", within=config, default={}),
         max_cells=config["trust"]["max_cells"],
         random_state=config["trust"]["random_state"],
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=controls_memory,
-        runtime=controls_time,
+        mem_mb=get_memory("run_negative_controls"),
+        runtime=get_runtime("run_negative_controls"),
     script:
         "../scripts/export_negative_control.py"
 
 
 use rule run_model as run_model_on_negative_control with:
     input:
-        cells="results/{dataset}/negative_controls/{control}.h5",
+        model_input="results/{dataset}/negative_controls/{control}.h5",
         sizes="results/{dataset}/prepared_sizes.json",
-        environment=model_environment,
+        environment=get_model_environment,
     output:
         result="results/{dataset}/{method}/negative_controls/{control}.h5",
         samples=temp("results/{dataset}/{method}/negative_controls/{control}_posterior_samples.h5"),
@@ -47,34 +46,42 @@ use rule run_model as run_model_on_negative_control with:
 
 rule run_negative_controls:
     input:
-        compiled=compiled_fit,
-        fit=fit_to_control,
-        modeled=modeled_controls,
+        compiled=get_compiled_fit,
+        fit=branch(
+            lookup("{method}/kind", within=traits),
+            cases={"native": []},
+            otherwise=fit_file,
+        ),
+        modeled=collect(
+            "results/{{dataset}}/{{method}}/negative_controls/{control}.h5",
+            control=lookup("{method}/controls", within=traits),
+        ),
         counts="results/{dataset}/counts.h5ad",
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
     output:
-        "results/{dataset}/{method}/negative_controls.json",
+        scores="results/{dataset}/{method}/negative_controls.json",
     log:
         "logs/{dataset}/{method}/run_negative_controls.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/run_negative_controls.jsonl"
     params:
-        code=controls_code,
-        clusters=clusters_of,
-        genes=genes_of,
-        method=method_options,
-        modeled=controls_of_model,
-        sqrt_transform=stabilizes_variance,
-        scale_genes=scales_genes,
+        code=get_method_code("run_negative_controls", *(f"veloshard/kinetics/methods/{name}" for name in REFERENCES)),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        genes=lookup("datasets/{dataset}/genes", within=config, default={}),
+        method=lookup("methods/{method}", within=config),
+        references=REFERENCES,
+        modeled=lookup("{method}/controls", within=traits),
+        sqrt_transform=lookup("{method}/sqrt_transform", within=traits),
+        scale_genes=lookup("{method}/scale_genes", within=traits),
         max_cells=config["trust"]["max_cells"],
         random_state=config["trust"]["random_state"],
     conda:
         "../../envs/core.yaml"
-    threads: controls_threads
+    threads: get_threads("run_negative_controls")
     resources:
-        mem_mb=controls_memory,
-        runtime=controls_time,
+        mem_mb=get_memory("run_negative_controls"),
+        runtime=get_runtime("run_negative_controls"),
     script:
         "../scripts/run_negative_controls.py"
 
@@ -85,46 +92,44 @@ rule compute_verdict:
         sizes="results/{dataset}/prepared_sizes.json",
         quality="results/{dataset}/qc.json",
         embedding="results/{dataset}/embedding.h5",
-        projection="results/{dataset}/{method}/velocity_embedding.h5",
-        time="results/{dataset}/{method}/pseudotime.h5",
+        velocity_embedding="results/{dataset}/{method}/velocity_embedding.h5",
+        pseudotime="results/{dataset}/{method}/pseudotime.h5",
         controls="results/{dataset}/{method}/negative_controls.json",
     output:
-        "results/{dataset}/{method}/trust.json",
+        verdict="results/{dataset}/{method}/trust.json",
     log:
         "logs/{dataset}/{method}/compute_verdict.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/compute_verdict.jsonl"
     params:
-        code=code_of("compute_verdict"),
-        clusters=clusters_of,
-        root=root_of,
-        expected=expected_of,
+        code=get_code("compute_verdict"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        root=lookup("datasets/{dataset}/root", within=config, default=""),
+        expected=lookup("datasets/{dataset}/expected", within=config, default=[]),
         unspliced=[config["quality"][f"{end}_unspliced_fraction"] for end in ("min", "max")],
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=annotations_memory,
-        runtime=annotations_time,
+        mem_mb=get_memory("read_annotations"),
+        runtime=get_runtime("read_annotations"),
     script:
         "../scripts/compute_verdict.py"
 
 
-# one rule, after all others: when it fails, everything is there for all to read
+# after all other rules, so that all results are complete if it fails
 rule require_verdict:
     input:
-        wanted_results(),
-        verdicts=expand("results/{dataset}/{method}/trust.json", dataset=config["datasets"], method=config["methods"]),
+        get_requested_results(),
+        verdicts=collect("results/{dataset}/{method}/trust.json", dataset=config["datasets"], method=traits),
     output:
-        touch("results/verdicts_accepted.txt"),
+        marker=touch("results/verdicts_accepted.txt"),
     log:
         "logs/require_verdict.log",
     params:
-        code=code_of("require_verdict"),
+        code=get_code("require_verdict"),
         least=config["trust"].get("fail_below"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,

@@ -1,27 +1,26 @@
-"""The function behind the arrows, for datasets that ask for it: learned, differentiated, mapped, followed, perturbed."""
+"""Vector fields of datasets that ask for them: geometry, topography, regulation, trajectories, paths, perturbations."""
 
 
-# As `check_options`, with priority before the fits, and apart from it: what is asked of a field is no reason to put results
-# together again.
+# It has priority, as `check_options`. It is a rule of its own, because options of a vector field are no reason to assemble
+# results again.
 rule check_vector_field_options:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
     output:
-        touch("results/{dataset}/vector_field_checked.txt"),
+        marker=touch("results/{dataset}/vector_field_checked.txt"),
     log:
         "logs/{dataset}/check_vector_field_options.log",
     benchmark:
         "results/benchmarks/{dataset}/check_vector_field_options.jsonl"
     params:
-        code=code_of("check_vector_field_options"),
-        options=asked_of_fields,
+        code=get_code("check_vector_field_options"),
+        options=get_vector_field_checks,
     priority: 100
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=annotations_memory,
+        mem_mb=get_memory("read_annotations"),
         runtime=20,
     script:
         "../scripts/check_vector_field_options.py"
@@ -29,24 +28,27 @@ rule check_vector_field_options:
 
 rule learn_vector_field:
     input:
-        coordinates=coordinates_of_basis,
+        coordinates=lookup(
+            "{basis}",
+            within={"pca": "results/{dataset}/prepared.h5ad", "embedding": "results/{dataset}/embedding.h5"},
+        ),
         sizes="results/{dataset}/prepared_sizes.json",
         graph="results/{dataset}/{method}/velocity_graph.h5",
     output:
-        "results/{dataset}/{method}/vector_field/vector_field_{basis}.h5",
+        vector_field="results/{dataset}/{method}/vector_field/vector_field_{basis}.h5",
     log:
         "logs/{dataset}/{method}/vector_field/learn_vector_field/{basis}.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/learn_vector_field/{basis}.jsonl"
     params:
-        code=code_of("learn_vector_field"),
-        options=field_settings,
+        code=get_code("learn_vector_field"),
+        options=get_vector_field_settings,
     conda:
         "../../envs/core.yaml"
-    threads: field_threads
+    threads: get_threads("learn_vector_field")
     resources:
-        mem_mb=field_memory,
-        runtime=field_time,
+        mem_mb=get_memory("learn_vector_field"),
+        runtime=get_runtime("learn_vector_field"),
     script:
         "../scripts/learn_vector_field.py"
 
@@ -56,8 +58,8 @@ rule compute_vector_field_geometry:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
-        plane="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        embedding_field="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
     output:
         geometry="results/{dataset}/{method}/vector_field/geometry.h5",
         cells="results/{dataset}/{method}/vector_field/cells.csv",
@@ -67,14 +69,13 @@ rule compute_vector_field_geometry:
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/compute_vector_field_geometry.jsonl"
     params:
-        code=code_of("compute_vector_field_geometry"),
-        clusters=clusters_of,
+        code=get_code("compute_vector_field_geometry"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=portrait_memory,
-        runtime=portrait_time,
+        mem_mb=get_memory("analyze_vector_field"),
+        runtime=get_runtime("analyze_vector_field"),
     script:
         "../scripts/compute_vector_field_geometry.py"
 
@@ -84,25 +85,24 @@ rule compute_topography:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
-        plane="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        embedding_field="results/{dataset}/{method}/vector_field/vector_field_embedding.h5",
     output:
         topography="results/{dataset}/{method}/vector_field/topography.h5",
-        points="results/{dataset}/{method}/vector_field/fixed_points.csv",
+        fixed_points="results/{dataset}/{method}/vector_field/fixed_points.csv",
     log:
         "logs/{dataset}/{method}/vector_field/compute_topography.log",
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/compute_topography.jsonl"
     params:
-        code=code_of("compute_topography"),
-        clusters=clusters_of,
-        random_state=field_state,
+        code=get_code("compute_topography"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        random_state=get_vector_field_option("random_state"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=portrait_memory,
-        runtime=portrait_time,
+        mem_mb=get_memory("analyze_vector_field"),
+        runtime=get_runtime("analyze_vector_field"),
     script:
         "../scripts/compute_topography.py"
 
@@ -112,7 +112,7 @@ rule rank_regulators:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         regulation="results/{dataset}/{method}/vector_field/regulation.h5",
         table="results/{dataset}/{method}/vector_field/regulation.csv",
@@ -121,15 +121,14 @@ rule rank_regulators:
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/rank_regulators.jsonl"
     params:
-        code=code_of("rank_regulators"),
-        clusters=clusters_of,
-        genes=regulation_of,
+        code=get_code("rank_regulators"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        genes=get_vector_field_option("regulation"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=portrait_memory,
-        runtime=portrait_time,
+        mem_mb=get_memory("analyze_vector_field"),
+        runtime=get_runtime("analyze_vector_field"),
     script:
         "../scripts/rank_regulators.py"
 
@@ -139,7 +138,7 @@ rule integrate_trajectories:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         trajectories="results/{dataset}/{method}/vector_field/trajectories.h5",
         table="results/{dataset}/{method}/vector_field/trajectories.csv",
@@ -148,16 +147,15 @@ rule integrate_trajectories:
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/integrate_trajectories.jsonl"
     params:
-        code=code_of("integrate_trajectories"),
-        clusters=clusters_of,
-        options=trajectories_of,
-        random_state=field_state,
+        code=get_code("integrate_trajectories"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        options=get_vector_field_option("trajectories"),
+        random_state=get_vector_field_option("random_state"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=portrait_memory,
-        runtime=courses_time,
+        mem_mb=get_memory("analyze_vector_field"),
+        runtime=get_runtime("integrate_trajectories"),
     script:
         "../scripts/integrate_trajectories.py"
 
@@ -167,7 +165,7 @@ rule find_least_action_paths:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         paths="results/{dataset}/{method}/vector_field/least_action_paths.h5",
         table="results/{dataset}/{method}/vector_field/least_action_paths.csv",
@@ -177,15 +175,14 @@ rule find_least_action_paths:
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/find_least_action_paths.jsonl"
     params:
-        code=code_of("find_least_action_paths"),
-        clusters=clusters_of,
-        pairs=paths_of,
+        code=get_code("find_least_action_paths"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        pairs=get_vector_field_option("paths"),
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=portrait_memory,
-        runtime=paths_time,
+        mem_mb=get_memory("analyze_vector_field"),
+        runtime=get_runtime("find_least_action_paths"),
     script:
         "../scripts/find_least_action_paths.py"
 
@@ -195,7 +192,7 @@ rule predict_perturbation:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
         embedding="results/{dataset}/embedding.h5",
-        field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
+        pca_field="results/{dataset}/{method}/vector_field/vector_field_pca.h5",
     output:
         perturbed="results/{dataset}/{method}/vector_field/perturbations/{perturbation}.h5",
         genes="results/{dataset}/{method}/vector_field/perturbations/{perturbation}.csv",
@@ -204,15 +201,14 @@ rule predict_perturbation:
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/predict_perturbation/{perturbation}.jsonl"
     params:
-        code=code_of("predict_perturbation"),
-        clusters=clusters_of,
-        changes=changes_of,
+        code=get_code("predict_perturbation"),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        changes=get_changes,
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=portrait_memory,
-        runtime=portrait_time,
+        mem_mb=get_memory("analyze_vector_field"),
+        runtime=get_runtime("analyze_vector_field"),
     script:
         "../scripts/predict_perturbation.py"
 
@@ -221,7 +217,7 @@ rule draw_vector_field:
     input:
         result="results/{dataset}/{method}/velocity.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
-        found=found_in_field,
+        analysis=get_drawn_analysis,
     output:
         png=report(
             "results/{dataset}/{method}/vector_field/figures/{figure}.png",
@@ -236,16 +232,15 @@ rule draw_vector_field:
     benchmark:
         "results/benchmarks/{dataset}/{method}/vector_field/draw_vector_field/{figure}.jsonl"
     params:
-        code=field_figure_code,
+        code=get_vector_field_code,
         style=figure_style,
     wildcard_constraints:
         figure="[A-Za-z0-9_.-]+",
     priority: -1
     conda:
         "../../envs/core.yaml"
-    threads: 1
     resources:
-        mem_mb=annotations_memory,
-        runtime=annotations_time,
+        mem_mb=get_memory("read_annotations"),
+        runtime=get_runtime("read_annotations"),
     script:
         "../scripts/draw_vector_field.py"

@@ -17,10 +17,10 @@ result = assemble_result(
         **{f"model_{name}": values for name, values in cell_columns.items()},
         **(load_arrays(files.uncertainty) if files.uncertainty else {}),
         **load_arrays(files.confidence),
-        **load_arrays(files.time),
+        **load_arrays(files.pseudotime),
     },
     embedding=load_arrays(files.embedding),
-    velocity_embedding=load_arrays(files.projection)["velocity_embedding"],
+    velocity_embedding=load_arrays(files.velocity_embedding)["velocity_embedding"],
     model_embeddings=model_embeddings,
     model_versions=load_fit_versions(files.fit),
     cell_cycle=load_arrays(files.cell_cycle),
@@ -30,6 +30,7 @@ result = assemble_result(
     warnings=load_json(files.quality)["warnings"],
     clusters=snakemake.params.clusters,
     options=snakemake.params.options,
+    has_curves=snakemake.params.has_curves,
     **load_arrays(files.graph),
 )
 result.write_h5ad(snakemake.output.result)

@@ -7,4 +7,4 @@ runtime.start(snakemake)
 counts = load_annotations(snakemake.input.counts)
 dataset = snakemake.wildcards.dataset
 warnings = check_options(counts, dataset=dataset, key=f"datasets.{dataset}", **snakemake.params.options)
-save_json(snakemake.output[0], {"warnings": warnings})
+save_json(snakemake.output.warnings, {"warnings": warnings})

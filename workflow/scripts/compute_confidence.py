@@ -12,4 +12,4 @@ if snakemake.params.scale_genes:
     _, velocity = scale_to_range(load_moments(snakemake.input.prepared, velocity_genes), velocity)
 distances = load_prepared(snakemake.input.prepared).distances
 confidence, length = compute_confidence(velocity, distances)
-save_arrays(snakemake.output[0], {"velocity_confidence": confidence, "velocity_length": length})
+save_arrays(snakemake.output.confidence, {"velocity_confidence": confidence, "velocity_length": length})

@@ -4,5 +4,5 @@ from veloshard.io.hdf5 import save_arrays
 from veloshard.preprocessing.embedding import compute_embedding
 
 runtime.start(snakemake)
-name, places = compute_embedding(anndata.read_h5ad(snakemake.input.prepared), **snakemake.params.options)
-save_arrays(snakemake.output[0], {name: places})
+name, coordinates = compute_embedding(anndata.read_h5ad(snakemake.input.prepared), **snakemake.params.options)
+save_arrays(snakemake.output.embedding, {name: coordinates})

@@ -6,7 +6,7 @@ from veloshard.labels import cluster_codes
 
 runtime.start(snakemake)
 files = snakemake.input
-times = load_arrays(files.time)
+times = load_arrays(files.pseudotime)
 labels, codes = cluster_codes(load_annotations(files.prepared).obs, snakemake.params.clusters)
 paga = compute_paga(
     load_arrays(files.graph)["graph"],
@@ -17,4 +17,4 @@ paga = compute_paga(
     root_cells=times["root_cells"],
     end_points=times["end_points"],
 )
-save_arrays(snakemake.output[0], paga._asdict())
+save_arrays(snakemake.output.paga, paga._asdict())

@@ -17,7 +17,7 @@ pseudotimes = compute_pseudotimes(
     in_root_cluster=in_cluster(obs, params.clusters, params.root),
     **gene_times,
 )
-save_arrays(snakemake.output.orders, pseudotimes)
+save_arrays(snakemake.output.pseudotime, pseudotimes)
 names, codes = cluster_codes(obs, params.clusters)
 correlations = root_sensitivity(pseudotimes, **graphs, names=names, codes=codes, **gene_times)
 save_table(snakemake.output.roots, {"root": list(correlations), "spearman": list(correlations.values())})

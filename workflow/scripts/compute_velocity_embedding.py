@@ -7,4 +7,7 @@ runtime.start(snakemake)
 graph = load_arrays(snakemake.input.graph)
 transition_matrix = compute_transition_matrix(graph["graph"], graph["self_transition"], use_negative_cosines=True)
 (embedding,) = load_arrays(snakemake.input.embedding).values()
-save_arrays(snakemake.output[0], {"velocity_embedding": compute_velocity_embedding(transition_matrix, embedding)})
+save_arrays(
+    snakemake.output.velocity_embedding,
+    {"velocity_embedding": compute_velocity_embedding(transition_matrix, embedding)},
+)

@@ -19,4 +19,4 @@ rows = compute_velocity_graph(
     first_cell=first,
     sqrt_transform=snakemake.params.sqrt_transform,
 )
-save_arrays(snakemake.output[0], {"graph": rows}, first_cell=first)
+save_arrays(snakemake.output.shard, {"graph": rows}, first_cell=first)

@@ -10,6 +10,6 @@ files = snakemake.input
 result = as_dynamo_input(
     anndata.read_h5ad(files.prepared), genes=load_fit_genes(files.fit), embedding=load_arrays(files.embedding)
 )
-result.write_h5ad(snakemake.output[0])
+result.write_h5ad(snakemake.output.dynamo)
 # as in Dynamo's own files, genes without a fit have zeros
-add_dense_layers(snakemake.output[0], files.prepared, files.fit, names=LAYERS, missing=0)
+add_dense_layers(snakemake.output.dynamo, files.prepared, files.fit, names=LAYERS, missing=0)

@@ -9,7 +9,7 @@ files = snakemake.input
 prepared = anndata.read_h5ad(files.prepared)
 (embedding,) = load_arrays(files.embedding).values()
 save_model_input(
-    snakemake.output[0],
+    snakemake.output.model_input,
     prepared,
     load_counts(files.counts, prepared.obs_names),
     embedding=embedding,

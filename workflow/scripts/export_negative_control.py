@@ -26,13 +26,13 @@ try:
         random_state=params.random_state,
     )
 except InputError as error:  # a control that cannot be made is a result, as in `run_negative_controls`
-    save_arrays(snakemake.output[0], {}, control=control, reason=str(error))
+    save_arrays(snakemake.output.model_input, {}, control=control, reason=str(error))
 else:
     data.uns["prepare"] = subsample.uns["prepare"]
     data.obs = subsample.obs
     (embedding,) = load_arrays(files.embedding).values()
     save_model_input(
-        snakemake.output[0],
+        snakemake.output.model_input,
         data,
         raw,
         embedding=embedding[prepared.obs_names.isin(subsample.obs_names)],

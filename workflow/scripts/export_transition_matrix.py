@@ -12,4 +12,6 @@ transition_matrix = compute_transition_matrix(graph["graph"], graph["self_transi
 cells = pd.DataFrame(index=load_prepared(snakemake.input.prepared).cells)
 # a matrix without genes, because CellRank's estimators read the type of X
 counts = np.empty((len(cells), 0), dtype=np.float32)
-anndata.AnnData(counts, obs=cells, obsp={"transitions": transition_matrix}).write_h5ad(snakemake.output[0])
+anndata.AnnData(counts, obs=cells, obsp={"transitions": transition_matrix}).write_h5ad(
+    snakemake.output.transition_matrix
+)

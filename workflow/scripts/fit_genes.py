@@ -7,4 +7,4 @@ runtime.start(snakemake)
 shard = snakemake.wildcards.gene_shard
 block, fingerprint = load_gene_block(snakemake.input.prepared, shard)
 fit = methods.run(block, **snakemake.params.options)
-save_fit_shard(snakemake.output[0], fit, block.names, shard=shard, fingerprint=fingerprint)
+save_fit_shard(snakemake.output.shard, fit, block.names, shard=shard, fingerprint=fingerprint)

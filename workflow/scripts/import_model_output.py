@@ -16,7 +16,7 @@ warn_about_scaling(
     fit.layers["velocity"], load_gene_block(snakemake.input.prepared)[0], method=snakemake.wildcards.method
 )
 save_fit(
-    snakemake.output[0],
+    snakemake.output.fit,
     fit,
     prepared.genes,
     cell_columns=modeled.cell_columns,

@@ -18,4 +18,4 @@ fit, cell_columns = import_precomputed(
 methods.require_velocity_genes(
     fit.genes["velocity_genes"], fit.genes, method=wildcards.method, advice="Give a result of more genes."
 )
-save_fit(snakemake.output[0], fit, block.names, cell_columns=cell_columns, embeddings={})
+save_fit(snakemake.output.fit, fit, block.names, cell_columns=cell_columns, embeddings={})

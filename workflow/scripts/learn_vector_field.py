@@ -19,4 +19,4 @@ learned = learn_vector_field(
     n_threads=snakemake.threads,
     **options,
 )
-save_arrays(snakemake.output[0], vector_field_arrays(learned), **settings)
+save_arrays(snakemake.output.vector_field, vector_field_arrays(learned), **settings)

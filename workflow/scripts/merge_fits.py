@@ -7,7 +7,7 @@ from veloshard.kinetics import methods
 
 runtime.start(snakemake)
 merge_fit_shards(
-    snakemake.output[0],
+    snakemake.output.fit,
     snakemake.input.shards,
     prepared=load_prepared(snakemake.input.prepared),
     select=partial(methods.select, **snakemake.params.options),

@@ -5,4 +5,4 @@ from veloshard.io.hdf5 import save_arrays
 
 runtime.start(snakemake)
 graph = merge_graph_shards(snakemake.input.shards)
-save_arrays(snakemake.output[0], {"graph": graph, "self_transition": self_transitions(graph)})
+save_arrays(snakemake.output.graph, {"graph": graph, "self_transition": self_transitions(graph)})

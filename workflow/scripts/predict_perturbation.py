@@ -7,7 +7,7 @@ runtime.start(snakemake)
 files, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
 key = f"datasets.{wildcards.dataset}.vector_field.perturbations.{wildcards.perturbation}"
 dataset = load_dataset(files.prepared, files.embedding, clusters=params.clusters)
-field, _ = load_vector_field(files.field)
+field, _ = load_vector_field(files.pca_field)
 arrays, genes = predict_perturbation(dataset, field, params.changes, name=wildcards.perturbation, key=key)
 save_arrays(snakemake.output.perturbed, arrays)
 genes.to_csv(snakemake.output.genes, index=False)

@@ -14,7 +14,7 @@ _, codes = cluster_codes(load_annotations(files.prepared).obs, params.clusters)
 _, _, differs = load_differential_kinetics(files.kinetics)
 differs = drop_genes_without_common_cells(differs, codes)
 save_refit(
-    snakemake.output[0],
+    snakemake.output.refit,
     files.fit,
     refit(block, differs, codes, **params.options),
     genes=differs.any(axis=1),

@@ -29,10 +29,11 @@ scores = run_negative_controls(
     subsample,
     groups=permutation_groups(subsample, params.clusters, random_state=params.random_state),
     method=params.method,
+    references=params.references,
     sqrt_transform=params.sqrt_transform,
     scale_genes=params.scale_genes,
     random_state=params.random_state,
     model_fits=model_fits,
-    key="trust.model_controls",
+    key="trust.refit_models.controls",
 )
-save_json(snakemake.output[0], scores)
+save_json(snakemake.output.scores, scores)

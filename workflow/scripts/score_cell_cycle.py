@@ -14,4 +14,4 @@ counts = drop_excluded_genes(
     **snakemake.params.genes,
 )
 scores = score_cell_cycle(counts, cells, random_state=snakemake.params.random_state)
-save_arrays(snakemake.output[0], scores)
+save_arrays(snakemake.output.cell_cycle, scores)

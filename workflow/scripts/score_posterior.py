@@ -20,4 +20,4 @@ with open_posterior_samples(files.samples, genes["name"][genes["velocity_genes"]
         sqrt_transform=snakemake.params.sqrt_transform,
         scale_genes=snakemake.params.scale_genes,
     )
-save_arrays(snakemake.output[0], {f"velocity_{name}": values for name, values in scores._asdict().items()})
+save_arrays(snakemake.output.scores, {f"velocity_{name}": values for name, values in scores._asdict().items()})

@@ -2,4 +2,4 @@ from veloshard import runtime
 from veloshard.simulation import simulate_counts
 
 runtime.start(snakemake)
-simulate_counts(**snakemake.params.options).write_h5ad(snakemake.output[0])
+simulate_counts(**snakemake.params.options).write_h5ad(snakemake.output.counts)

@@ -10,4 +10,4 @@ summary = summarize_quality(
     **load_json(snakemake.input.checked),
     **snakemake.params.thresholds,
 )
-save_json(snakemake.output[0], summary)
+save_json(snakemake.output.quality, summary)

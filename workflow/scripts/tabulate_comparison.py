@@ -10,4 +10,4 @@ costs = provenance.costs_of_methods(
 )
 tables = result_tables.comparison_tables(methods=files.methods, pairs=files.pairs, costs=costs)
 page = html_tables.html_page(f"{dataset}, all methods", result_tables.COMPARISON_EXPLANATION, tables)
-Path(snakemake.output[0]).write_text(page, encoding="utf-8")
+Path(snakemake.output.page).write_text(page, encoding="utf-8")

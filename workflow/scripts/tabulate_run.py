@@ -8,4 +8,4 @@ tables = provenance.run_tables(
     **dict(snakemake.input.items()), benchmarks=snakemake.params.benchmarks, rules=snakemake.params.rules
 )
 page = html_tables.html_page("Run", provenance.EXPLANATION, tables)
-Path(snakemake.output[0]).write_text(page, encoding="utf-8")
+Path(snakemake.output.page).write_text(page, encoding="utf-8")

@@ -32,6 +32,7 @@ def run_controls(counts, method="steady_state", **options):
         subsample,
         groups=permutation_groups(subsample, "clusters"),
         method={"method": method},
+        references=("steady_state", "stochastic", "dynamical"),
         sqrt_transform=False,
         **options,
     )
@@ -114,6 +115,7 @@ def test_a_fit_of_a_model_is_scored_like_a_gene_wise_fit():
     options = {
         "groups": permutation_groups(prepared, "clusters"),
         "method": {"method": "steady_state"},
+        "references": ("steady_state", "stochastic"),
         "sqrt_transform": False,
     }
     expected = run_negative_controls(counts, prepared, **options)
@@ -130,11 +132,11 @@ def test_a_fit_of_a_model_is_scored_like_a_gene_wise_fit():
     assert run_negative_controls(counts, prepared, **options, model_fits=model_fits) == expected
 
     observed_only = run_negative_controls(
-        counts, prepared, **options, model_fits={"observed": model_fits["observed"]}, key="trust.model_controls"
+        counts, prepared, **options, model_fits={"observed": model_fits["observed"]}, key="trust.refit_models.controls"
     )
     assert observed_only["observed"] == expected["observed"]
     assert observed_only["methods"] == expected["methods"]
-    assert "add 'permuted' to trust.model_controls" in observed_only["permuted"]["reason"]
+    assert "add 'permuted' to trust.refit_models.controls" in observed_only["permuted"]["reason"]
     verdict = compute_verdict(
         compute_check_values({"dataset": {"cells": 400, "unspliced_fraction": 0.3}}, observed_only)
     )

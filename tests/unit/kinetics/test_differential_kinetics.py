@@ -270,7 +270,7 @@ def test_refit_gives_velocity_0_to_a_cluster_in_its_own_steady_state_and_does_no
     truth = np.where(own, 0.0, BETA * u - GAMMA * s)
     differs = np.tile(np.arange(N_CLUSTERS) == 3, (20, 1))
     before = methods.run(at_rest, method="dynamical", fit_all_genes=True)
-    after = refit(at_rest, differs, codes)
+    after = refit(at_rest, differs, codes, method="dynamical")
     contract.check(after, 20, N_CELLS)
     drift = [
         np.abs(fit.layers["velocity"][:, own].mean(axis=1)) / np.abs(fit.layers["velocity"][:, ~own]).max(axis=1)
@@ -295,9 +295,11 @@ def test_refit_has_times_of_all_cells_and_keeps_the_order_of_the_genes(altered):
     differs = np.zeros((len(altered.block.names), len(altered.names)), dtype=bool)
     genes = np.flatnonzero(np.isfinite(altered.fit.genes["fit_alpha"]))[:4]
     differs[genes, [1, 2, 1, 2]] = True
-    refitted = refit(altered.block, differs, altered.codes)
+    refitted = refit(altered.block, differs, altered.codes, method="dynamical")
     for row, gene in enumerate(genes):
-        single = refit(altered.block, differs & (np.arange(len(differs)) == gene)[:, None], altered.codes)
+        single = refit(
+            altered.block, differs & (np.arange(len(differs)) == gene)[:, None], altered.codes, method="dynamical"
+        )
         for name, layer in single.layers.items():
             np.testing.assert_array_equal(refitted.layers[name][row], layer[0])
             assert np.isfinite(layer).all()
@@ -305,7 +307,7 @@ def test_refit_has_times_of_all_cells_and_keeps_the_order_of_the_genes(altered):
 
 def test_refit_without_differing_clusters_is_empty(altered):
     none = np.zeros((len(altered.block.names), len(altered.names)), dtype=bool)
-    refitted = refit(altered.block, none, altered.codes)
+    refitted = refit(altered.block, none, altered.codes, method="dynamical")
     contract.check(refitted, 0, len(altered.codes))
 
 

@@ -14,7 +14,7 @@ from veloshard.errors import InputError
 from veloshard.kinetics import methods
 from veloshard.neighborhood import as_neighborhood, averaging_weights
 
-SCHEMA = Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml"
+DESCRIPTIONS = Path(__file__).parents[3] / "workflow/schemas/methods"
 # genes of `block` that no method can fit
 UNFITTABLE = {"no spliced": 0, "no unspliced": 1, "nothing": 2}
 
@@ -24,7 +24,7 @@ def method(request):
     return request.param
 
 
-@pytest.fixture(params=[*methods.names(), "dynamical, compatible"])
+@pytest.fixture(params=[*methods.names(), "dynamical, scvelo"])
 def options(request):
     """Return a method with its defaults, or with another solver."""
     method, _, solver = request.param.partition(", ")
@@ -111,19 +111,28 @@ def test_a_fit_does_not_modify_its_input(method):
     assert all(np.array_equal(a, b) for a, b in zip(fitted.neighborhood, original.neighborhood, strict=True))
 
 
-def test_the_schema_has_the_options_of_the_method_and_their_defaults(method):
-    properties = yaml.safe_load(SCHEMA.read_text())["$defs"][method]["properties"]
+def test_the_description_has_the_options_of_the_method_and_their_defaults(method):
+    description = yaml.safe_load((DESCRIPTIONS / f"{method}.yaml").read_text())
+    assert description["kind"] == "native"
     module = methods.load(method)
     parameters = {}
     for function in (module.fit, module.velocity_genes):
         parameters |= {name: value.default for name, value in inspect.signature(function).parameters.items()}
     parameters = {name: default for name, default in parameters.items() if default is not inspect.Parameter.empty}
-    assert parameters == {name: option["default"] for name, option in properties.items() if name != "method"}
+    assert parameters == {name: option["default"] for name, option in description["properties"].items()}
 
 
 def test_the_error_for_an_unknown_method_lists_the_methods():
     with pytest.raises(ValueError, match="no method 'magic' .there are: dynamical, steady_state, stochastic"):
         methods.load("magic")
+
+
+@pytest.mark.parametrize(
+    "function", [lambda **options: methods.run(None, **options), lambda **o: methods.select({}, **o)]
+)
+def test_a_misspelt_option_is_an_error_that_names_the_near_one(function):
+    with pytest.raises(ValueError, match="'dynamical' has no option 'min_rr'; did you mean 'min_r2'"):
+        function(method="dynamical", min_rr=0.5)
 
 
 def test_the_error_for_too_few_velocity_genes_gives_the_reasons(method):

@@ -22,10 +22,6 @@ from veloshard.preprocessing.neighbors import add_neighbors
 log = logging.getLogger(__name__)
 
 
-# by which a method's velocities are compared with others'
-GENE_WISE = ("steady_state", "stochastic", "dynamical")
-
-
 # scores whose ratio between permuted and observed counts is reported
 SURVIVING = ("likelihood", "confidence", "split_half_coherence")
 
@@ -65,6 +61,7 @@ def run_negative_controls(
     *,
     groups,
     method,
+    references=(),
     sqrt_transform,
     scale_genes=False,
     random_state=0,
@@ -87,6 +84,8 @@ def run_negative_controls(
         Groups of `permutation_groups`.
     method : dict
         Options of the method, with its name as `method`.
+    references : sequence of str
+        Names of gene-wise methods with which the velocities are compared.
     sqrt_transform, scale_genes : bool
         Options of the method's velocity graph.
     random_state : int
@@ -119,8 +118,8 @@ def run_negative_controls(
             sample in the observed fit. The coherence is None for a single sample. Differences between samples, such as
             those of chemistries, give all genes velocities from one sample to another.
         `methods`
-            Median over cells of the cosine with the velocities of each other gene-wise method with default options, in
-            the velocity genes of both.
+            Median over cells of the cosine with the velocities of each other method of `references` with default
+            options, in the velocity genes of both.
     """
     score = partial(_score, random_state=random_state, sqrt_transform=sqrt_transform, scale_genes=scale_genes)
     observed = refit_method(subsample, method) if model_fits is None else _as_refit(model_fits["observed"], subsample)
@@ -149,7 +148,7 @@ def run_negative_controls(
         log.info("%s: %s", control, scores[control])
     scores["survives"] = {name: _ratio(scores["permuted"].get(name), scores["observed"][name]) for name in SURVIVING}
 
-    others = [name for name in GENE_WISE if name != method["method"]]
+    others = [name for name in references if name != method["method"]]
     scores["methods"] = {name: _median_cosine(observed, refit_method(subsample, {"method": name})) for name in others}
     return scores
 

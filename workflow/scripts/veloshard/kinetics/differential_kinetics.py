@@ -349,7 +349,8 @@ def refit(block, differs, codes, **options):
     codes : ndarray of int, shape (n_cells,)
         Cluster of each cell, -1 for none.
     **options
-        Options of `methods.run`, for a method that fits curves. Its bounds on r2 and slope are not applied.
+        Options of `methods.run`, with the name of a method that fits curves as `method`. It takes `fit_all_genes`, so
+        that its bounds on r2 and slope are not applied.
 
     Returns
     -------
@@ -358,7 +359,7 @@ def refit(block, differs, codes, **options):
         could not be fitted without those clusters have a reason in `reason`.
     """
     block, differs = _select_genes(block, np.flatnonzero(differs.any(axis=1))), differs[differs.any(axis=1)]
-    options = options | {"method": "dynamical", "fit_all_genes": True}
+    options = options | {"fit_all_genes": True}
     patterns, pattern_of = np.unique(differs, axis=0, return_inverse=True)
     if len(patterns) == 0:
         return methods.run(block, **options)

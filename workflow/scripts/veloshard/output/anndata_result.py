@@ -49,6 +49,7 @@ def assemble_result(
     clusters: str,
     warnings: Sequence[str],
     options: Mapping[str, Any],
+    has_curves: bool = False,
 ) -> AnnData:
     """Return a velocity result as AnnData, without its dense layers.
 
@@ -87,6 +88,8 @@ def assemble_result(
         Warnings of all earlier steps.
     options : dict
         Nested options that determine the result.
+    has_curves : bool
+        Whether the method fits curves as scVelo's dynamical model does.
 
     Returns
     -------
@@ -104,9 +107,8 @@ def assemble_result(
         phase = pd.Categorical.from_codes(phase_codes, pd.Index(PHASES))
         prepared.obs = prepared.obs.assign(**{**cell_cycle, "phase": phase})
     prepared.uns["velocity_graph"], prepared.uns["velocity_graph_neg"] = split_signs(graph)
-    method = options["method"]["method"]
     prepared.uns["velocity_params"] = {
-        "mode": method,
+        "mode": options["method"]["method"],
         "dataset": options["dataset_name"],
         "method": options["method_name"],
         "embedding": basis,
@@ -122,7 +124,7 @@ def assemble_result(
             # an array with one column per cluster, because AnnData rejects some names as columns of a table
             prepared.varm["fit_pvals_kinetics"] = p_values
     prepared.uns.update(rankings_for_anndata(ranking, clusters=clusters))  # type: ignore[no-untyped-call]
-    if method == "dynamical":
+    if has_curves:
         # scVelo reads the settings of the fit before it computes with it
         prepared.uns["recover_dynamics"] = {
             "fit_connected_states": True,

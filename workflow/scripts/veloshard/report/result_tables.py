@@ -14,7 +14,7 @@ SCORE_COLUMNS = ("fit_likelihood", "velocity_r2")
 # shown columns of the genes
 GENE_COLUMNS = (
     "gene", *SCORE_COLUMNS, "velocity_gamma", "velocity_qreg_ratio", "fit_alpha", "fit_beta",
-    "fit_gamma", "fit_t_", "fit_scaling", "fit_support", "fit_r2", "fit_alpha_error", "fit_beta_error",
+    "fit_gamma", "fit_t_", "fit_scaling", "fit_curve_weight", "fit_r2", "fit_alpha_error", "fit_beta_error",
     "fit_gamma_error", "fit_t__error",
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Gene-wise methods, one module each, with `fit(block, **options)` and `velocity_genes(genes, **options)`."""
 
+import difflib
 import importlib
 import inspect
 import logging
@@ -46,8 +47,14 @@ def run(block, *, method, **options):
     -------
     veloshard.contract.Fit
         Columns and layers of all genes of the block, in its order.
+
+    Raises
+    ------
+    ValueError
+        For an option that the method does not have.
     """
     fit = load(method).fit
+    _require_known(method, options)
     broken = ~(_finite(block.spliced) & _finite(block.unspliced))
     if broken.any():
         block = block._replace(spliced=_emptied(block.spliced, broken), unspliced=_emptied(block.unspliced, broken))
@@ -77,8 +84,11 @@ def select(genes, *, method, **options):
     ------
     InputError
         For fewer than `MIN_VELOCITY_GENES` velocity genes. The message lists why genes were not fitted.
+    ValueError
+        For an option that the method does not have.
     """
     velocity_genes = load(method).velocity_genes
+    _require_known(method, options)
     chosen = velocity_genes(genes, **_accepted(velocity_genes, options))
     advice = "Lower the method's bounds (min_r2, min_ratio), or check how introns were counted."
     return require_velocity_genes(chosen, genes, method=method, advice=advice)
@@ -118,6 +128,27 @@ def require_velocity_genes(chosen, genes, *, method, advice):
         )
     log.info("%s; %d enter the velocity graph", summary, np.sum(chosen))
     return chosen
+
+
+def option_names(name):
+    """Return the names of the options of a method, for its fit and for its velocity genes."""
+    method = load(name)
+    return {
+        parameter.name
+        for function in (method.fit, method.velocity_genes)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def _require_known(name, options):
+    """Raise ValueError for an option that a method does not have, with the nearest of those it has."""
+    known = option_names(name)
+    for option in options:
+        if option not in known:
+            nearest = difflib.get_close_matches(option, known, n=1)
+            advice = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(sorted(known))}"
+            raise ValueError(f"the method {name!r} has no option {option!r}; {advice}")
 
 
 def _accepted(function, options):

@@ -28,7 +28,7 @@ from veloshard.kinetics.methods.steady_state import (
 from veloshard.preprocessing.moments import first_moments
 from veloshard.progress import report_progress
 
-SOLVERS = {"compatible": scvelo, "converged": mixture}
+SOLVERS = {"mixture": mixture, "scvelo": scvelo}
 
 
 # Columns of both solvers, named as in scVelo.
@@ -43,14 +43,14 @@ COLUMNS = (
     "fit_likelihood",
     "fit_variance",
     "fit_alignment_scaling",
-    "fit_support",
+    "fit_curve_weight",
 )
 
 
 LAYERS = ("fit_t", "fit_tau", "fit_tau_", "velocity", "velocity_u")
 
 
-def fit(block, *, solver="converged", velocity="supported", fit_all_genes=False, min_r2=0.01, min_ratio=0.01):
+def fit(block, *, solver="mixture", velocity="shrunken", fit_all_genes=False, min_r2=0.01, min_ratio=0.01):
     """Fit the splicing kinetics of each gene.
 
     Parameters
@@ -164,11 +164,11 @@ def velocity_genes(genes, *, min_likelihood=0.001, min_r2=0.01):
 def _reported(fitted, form):
     """Return the columns of a `GeneFit` by name, and one array (n_cells,) for each of `LAYERS`."""
     parameters = fitted.parameters
-    *supported, weight = shrunken_velocity(fitted)
+    *shrunken, weight = shrunken_velocity(fitted)
     velocities = {
         "fitted": fitted.velocity,
         "residual": residual_velocity(fitted.gene, parameters, fitted.time),
-        "supported": supported,
+        "shrunken": shrunken,
     }
     columns = {
         "fit_alpha": parameters[ALPHA],
@@ -181,7 +181,7 @@ def _reported(fitted, form):
         "fit_likelihood": fitted.likelihood,
         "fit_variance": fitted.variance,
         "fit_alignment_scaling": fitted.factor,
-        "fit_support": weight,
+        "fit_curve_weight": weight,
         **fitted.columns,
     }
     return columns, (fitted.time, fitted.tau[ON], fitted.tau[OFF], *velocities[form])

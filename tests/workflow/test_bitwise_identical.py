@@ -1,25 +1,25 @@
-"""However genes and cells are split and whatever threads a job has, every result has the same bits."""
+"""Results are bitwise identical for any number of shards and threads."""
 
 import pytest
 
 THREADED = (
-    "fit_genes", "compute_velocity_graph", "merge_fits", "compute_confidence", "compute_velocity_embedding", "assemble_result", "compute_pseudotime",
-    "rank_genes", "test_differential_kinetics", "run_negative_controls",
+    "fit_genes", "compute_velocity_graph", "merge_fits", "compute_confidence", "compute_velocity_embedding",
+    "assemble_result", "compute_pseudotime", "rank_genes", "test_differential_kinetics", "run_negative_controls",
 )  # fmt: skip
 
 
 def results(folder):
-    """Content of every result by its path; how long a job took, and the shards themselves, are no results."""
+    """Return the content of every result by its path, without benchmarks and shards."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not {"benchmarks", "shards", "graph_shards"} & set(path.parts)
+        if path.is_file() and not {"benchmarks", "fit_shards", "velocity_graph_shards"} & set(path.parts)
     }
 
 
 @pytest.mark.parametrize(
     ("split", "cells_per_shard", "threads"),
-    [({"shards": 1}, 1000, 2), ({"shards": None, "genes_per_shard": 9}, 60, 1)],
+    [({"genes_per_shard": 1000}, 1000, 2), ({"genes_per_shard": 9}, 60, 1)],
 )
 def test_results_do_not_depend_on_shards_and_threads(
     small_run, small_config, run_workflow, tmp_path, split, cells_per_shard, threads

@@ -1,4 +1,4 @@
-"""A file with velocities made elsewhere is one more source: it counts by its content, and is checked early."""
+"""Files with precomputed velocities are tracked by content, and checked before the first job."""
 
 import os
 
@@ -12,7 +12,7 @@ FIT = "results/demo/mine/fit.h5"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("external")
+    folder = tmp_path_factory.mktemp("precomputed")
     simulate_counts(seed=0, n_cells=100, n_genes=40).write_h5ad(folder / "demo.h5ad")
     (folder / "mine").mkdir()
     return folder
@@ -20,10 +20,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(small_config):
-    """Function that returns a config with some options of the method."""
+    """Return a function that gives a config with some options of the method."""
 
     def with_options(**options):
-        mine = {"method": "external", "source": "mine/{dataset}.h5ad", "layer": "true_velocity"} | options
+        mine = {"method": "precomputed", "source": "mine/{dataset}.h5ad", "layer": "true_velocity"} | options
         return small_config(datasets={"demo": {"source": "demo.h5ad"}}, methods={"mine": mine})
 
     return with_options
@@ -31,7 +31,7 @@ def config(small_config):
 
 @pytest.fixture(scope="module")
 def finished(folder, config, run_workflow):
-    """Folder with a finished import."""
+    """Return the folder of a finished import."""
     velocity = read_h5ad(folder / "demo.h5ad")
     velocity[::-1].copy().write_h5ad(folder / "mine/demo.h5ad")
     process = run_workflow(config(), folder, "--", FIT)
@@ -39,7 +39,7 @@ def finished(folder, config, run_workflow):
     return folder
 
 
-def test_a_file_that_is_not_there_is_said_before_the_first_job(folder, config, run_workflow):
+def test_a_missing_file_is_an_error_before_the_first_job(folder, config, run_workflow):
     process = run_workflow(config(source="lost/{dataset}.h5ad"), folder, "--", FIT)
     assert process.returncode != 0
     assert "there is no file 'lost/demo.h5ad'" in process.stderr
@@ -54,7 +54,7 @@ def test_a_source_must_be_given(folder, config, run_workflow):
     assert "Config, methods.mine: 'source' is a required property" in process.stderr
 
 
-def test_a_touched_file_is_not_taken_in_again_and_a_changed_one_is(finished, config, run_workflow):
+def test_a_changed_file_is_imported_again_but_not_a_touched_one(finished, config, run_workflow):
     path = finished / "mine/demo.h5ad"
     os.utime(path)
     assert planned_rules(run_workflow(config(), finished, "--dry-run", "--", FIT)) == set()
@@ -67,8 +67,7 @@ def test_a_touched_file_is_not_taken_in_again_and_a_changed_one_is(finished, con
     assert planned_rules(run_workflow(config(), finished, "--dry-run", "--", FIT)) == {"import_precomputed"}
 
 
-def test_what_is_wrong_in_it_stops_the_run_with_a_sentence(finished, config, run_workflow):
-    # of other cells
+def test_a_file_of_other_cells_is_an_error(finished, config, run_workflow):
     read_h5ad(finished / "mine/demo.h5ad")[3:].copy().write_h5ad(finished / "mine/demo.h5ad")
     process = run_workflow(config(), finished, "--", FIT)
     assert process.returncode != 0
