@@ -1,10 +1,47 @@
-"""Figures of a result: each its own job, so that one that fails holds up nothing."""
+"""Draw the figures of a result.
+
+Each figure is a job of its own and reads only the analyses that it shows. A failing analysis stops no other figure.
+"""
+
+
+def get_figure_inputs(wildcards):
+    """Return the files that a figure reads: the prepared data, and those of the analyses that its module declares."""
+    dataset = f"results/{wildcards.dataset}"
+    result = f"{dataset}/{wildcards.method}"
+    files = {
+        "fit": fit_of(wildcards),
+        "embedding": f"{dataset}/embedding.h5",
+        "velocity_embedding": f"{result}/velocity_embedding.h5",
+        "confidence": f"{result}/confidence.h5",
+        "pseudotime": f"{result}/pseudotime.h5",
+        "posterior_scores": uncertainty_of(wildcards),
+        "differential_kinetics": kinetics_of(wildcards),
+        "ranking": f"{result}/ranking.csv",
+        "paga": f"{result}/paga.h5",
+    }
+    # some methods lack some analyses
+    read = {name: files[name] for name in read_declared_inputs(wildcards.figure) if files[name]}
+    return {"prepared": f"{dataset}/prepared.h5ad", **read}
+
+
+@functools.cache
+def read_declared_inputs(figure):
+    """Return the constant `INPUTS` of the module of a figure, without importing the module."""
+    tree = ast.parse((SCRIPTS / f"veloshard/plotting/result/{figure}.py").read_text())
+    (inputs,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INPUTS"
+    ]
+    return inputs
 
 
 rule draw_figure:
     input:
-        result="results/{dataset}/{method}/velocity.h5ad",
+        unpack(get_figure_inputs),
         sizes="results/{dataset}/prepared_sizes.json",
+        # an unknown cluster stops the run also where a figure is all that is asked for
+        checked="results/{dataset}/option_warnings.json",
     output:
         png=report(
             "results/{dataset}/{method}/figures/{figure}.png",
@@ -20,6 +57,7 @@ rule draw_figure:
         "results/benchmarks/{dataset}/{method}/draw_figure/{figure}.jsonl"
     params:
         code=figure_code,
+        clusters=clusters_of,
         options=figure_options,
         style=figure_style,
     # after all data, where there are few processors: one that fails is no loss then

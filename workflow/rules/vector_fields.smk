@@ -219,8 +219,10 @@ rule predict_perturbation:
 
 rule draw_vector_field:
     input:
-        result="results/{dataset}/{method}/velocity.h5ad",
+        prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
+        checked="results/{dataset}/option_warnings.json",
+        embedding="results/{dataset}/embedding.h5",
         found=found_in_field,
     output:
         png=report(
@@ -237,6 +239,7 @@ rule draw_vector_field:
         "results/benchmarks/{dataset}/{method}/vector_field/draw_vector_field/{figure}.jsonl"
     params:
         code=field_figure_code,
+        clusters=clusters_of,
         style=figure_style,
     wildcard_constraints:
         figure="[A-Za-z0-9_.-]+",
