@@ -39,8 +39,18 @@ def add_analyses(
         Names of the dataset and the method.
     clusters : str
         Column of `obs` with the clusters, or ``""``.
-    genes, cells, embedding, velocity_embedding, differential_kinetics, ranking, paga
-        As for `assemble_result`. A velocity embedding needs its embedding.
+    genes, cells : dict of str to array
+        Columns to add to `var`, shape (n_genes,), and to `obs`, shape (n_cells,).
+    embedding : dict of str to ndarray, shape (n_cells, n_dims)
+        One embedding by its key of `obsm`, or none.
+    velocity_embedding : ndarray of float, shape (n_cells, n_dims), optional
+        Velocities on the embedding.
+    differential_kinetics : tuple, optional
+        As `load_differential_kinetics` returns it.
+    ranking : DataFrame, optional
+        Table of `rank_genes`.
+    paga : dict, optional
+        Fields of a `PAGA`.
     """
     result.var = result.var.assign(**genes)
     result.obs = result.obs.assign(**cells)

@@ -67,8 +67,10 @@ def open_figure_data(
         Column of `obs` with the clusters, or ``""``.
     prepared : path-like
         File `prepared.h5ad`.
-    fit, embedding, velocity_embedding, confidence, pseudotime, posterior_scores, differential_kinetics, ranking, paga
-        Files of analyses, by default none. A velocity embedding needs its embedding.
+    fit, embedding, velocity_embedding, confidence, pseudotime : path-like, optional
+        Files of analyses. A velocity embedding needs its embedding.
+    posterior_scores, differential_kinetics, ranking, paga : path-like, optional
+        Files of further analyses.
 
     Returns
     -------
@@ -119,12 +121,13 @@ def _layers(prepared: FilePath, fit: FilePath | None) -> Mapping[str, ColumnsOnD
     def read_moments(counts: str, gene: int) -> NDArray[np.float32]:
         from veloshard.preprocessing.moments import first_moments  # here, because compiled code is slow to import
 
-        return first_moments(load_gene_counts(prepared, counts, gene), neighborhood())[0]
+        moments = first_moments(load_gene_counts(prepared, counts, gene), neighborhood())
+        return np.ravel(moments)
 
     def read_fit(fit: FilePath, name: str, gene: int) -> NDArray[np.float32]:
         values = load_fit_layer(fit, name, genes=slice(gene, gene + 1))
         assert values is not None, f"the fit has no layer {name!r}"
-        return values[0]
+        return np.ravel(values)
 
     layers = {name: ColumnsOnDisk(functools.partial(read_moments, counts)) for name, counts in MOMENTS.items()}
     if fit:
