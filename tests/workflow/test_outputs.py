@@ -1,5 +1,6 @@
 """Result files of a run are complete, and have the keys that scVelo and CellRank read."""
 
+import importlib
 import json
 
 import h5py
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 from anndata import read_h5ad
 from PIL import Image
+from test_reruns import FIT, GRAPH, planned_rules
 from veloshard import plotting
 from veloshard.evaluation.verdict import CHECKS, VERDICTS
 from veloshard.io.fits import fit_layer_names, load_fit_layer
 from veloshard.io.results import open_result
+from veloshard.output.figure_data import open_figure_data
 from veloshard.preprocessing.moments import load_moments
 
 FIT_COLUMNS = {
@@ -20,6 +23,18 @@ FIT_COLUMNS = {
     "fit_iterations", "fit_gradient", "fit_spread", "fit_bound",
     "fit_alpha_error", "fit_beta_error", "fit_gamma_error", "fit_t__error", "fit_ratio_error",
 }  # fmt: skip
+
+# files of the analyses, seen from the folder of a method
+ANALYSES = {
+    "fit": "fit.h5",
+    "embedding": "../embedding.h5",
+    "velocity_embedding": "velocity_embedding.h5",
+    "confidence": "confidence.h5",
+    "pseudotime": "pseudotime.h5",
+    "differential_kinetics": "differential_kinetics.h5",
+    "ranking": "ranking.csv",
+    "paga": "paga.h5",
+}
 
 
 @pytest.fixture(scope="module", params=["steady_state", "stochastic", "dynamical"])
@@ -141,10 +156,40 @@ def test_figures_are_drawn_as_png_and_pdf(folder, small_config):
 
 
 @pytest.mark.parametrize("name", plotting.names())
-def test_every_figure_can_be_drawn_of_every_result(folder, name):
+def test_a_figure_of_its_analyses_has_the_bytes_of_one_of_the_complete_result(folder, name, tmp_path):
+    declared = importlib.import_module(f"veloshard.plotting.result.{name}").INPUTS
+    # methods without curves have no differential kinetics, and methods without a posterior no scores of it
+    lacking = {"posterior_scores"} | ({"differential_kinetics"} if folder.name != "dynamical" else set())
+    files = {analysis: folder / ANALYSES[analysis] for analysis in set(declared) - lacking}
+    names = {"dataset": "demo", "method": folder.name, "clusters": "clusters"}
+    draw, style = plotting.load(name), plotting.Style(panel_size=2)
+    data = open_figure_data(prepared=folder.parent / "prepared.h5ad", **files, **names)
+    plotting.save(draw(data, style=style), tmp_path / "analyses.png", 50)
     with open_result(folder / "velocity.h5ad") as result:
-        drawn = plotting.load(name)(result, style=plotting.Style(panel_size=2))
-    assert drawn.get_suptitle()
+        plotting.save(draw(result, style=style), tmp_path / "result.png", 50)
+    assert (tmp_path / "analyses.png").read_bytes() == (tmp_path / "result.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("figure", "needed"),
+    [
+        ("stream", GRAPH | {"compute_velocity_embedding"}),
+        ("paga", GRAPH | {"compute_pseudotime", "compute_paga"}),
+        ("latent_time", GRAPH | {"compute_pseudotime"}),
+        ("phase_portraits", set()),
+    ],
+)
+def test_a_figure_needs_no_analysis_that_it_does_not_show(small_run, small_config, run_workflow, figure, needed):
+    target = f"results/demo/dynamical/figures/{figure}.png"
+    arguments = ["--dry-run", "--forcerun", "merge_fits", "--", target]
+    planned = planned_rules(run_workflow(small_config(), small_run.parent, *arguments))
+    assert planned == FIT | needed | {"draw_figure"}
+
+
+def test_a_figure_of_the_counts_needs_no_fit(small_run, small_config, run_workflow):
+    target = "results/demo/dynamical/figures/quality.png"
+    arguments = ["--dry-run", "--forcerun", "prepare_data", "--", target]
+    assert planned_rules(run_workflow(small_config(), small_run.parent, *arguments)) == {"prepare_data", "draw_figure"}
 
 
 def test_rankings_and_paga_have_the_keys_of_scvelo(result):

@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.ioutils import branch, collect, lookup
 
-from veloshard_planning.code import hash_code
+from veloshard_planning.code import declared_inputs, hash_code
 from veloshard_planning.configuration import complete_config
 from veloshard_planning.disk import estimate_disk
 from veloshard_planning.methods import load_descriptions, resolve_traits

@@ -55,7 +55,7 @@ rule draw_comparison:
         "results/benchmarks/{dataset}/draw_comparison/{figure}.jsonl"
     params:
         code=get_comparison_code,
-        style=figure_style,
+        style=get_figure_style,
     wildcard_constraints:
         figure=get_pattern(COMPARISON_FIGURES),
     priority: -1

@@ -302,24 +302,7 @@ def get_vector_field_results(dataset):
     return [*files, f"results/{dataset}/vector_field_checked.txt"]
 
 
-def figure_options(wildcards):
-    """Options of one figure."""
-    if wildcards.figure == "quality":
-        return {key: value for key, value in config["quality"].items() if key != "max_duplicates"}
-    chosen = {
-        "phase_portraits": ("genes", "n_genes"),
-        "genes": ("genes",),  # each takes three panels: not so many by default
-        "differential_kinetics": ("n_genes",),
-    }.get(wildcards.figure, ())
-    return {key: config["datasets"][wildcards.dataset]["figures"][key] for key in chosen}
-
-
-def figure_style(wildcards):
-    """Look of all figures."""
+def get_figure_style(wildcards):
+    """Return the style of all figures of a dataset."""
     options = config["datasets"][wildcards.dataset]["figures"]
     return {key: options[key] for key in ("panel_size", "dpi", "font", "font_size", "palette")}
-
-
-def figure_code(wildcards):
-    """Hash of the code that draws this figure."""
-    return get_code("draw_figure", f"veloshard/plotting/result/{wildcards.figure}")

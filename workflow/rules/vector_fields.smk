@@ -215,8 +215,10 @@ rule predict_perturbation:
 
 rule draw_vector_field:
     input:
-        result="results/{dataset}/{method}/velocity.h5ad",
+        prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
+        checked="results/{dataset}/option_warnings.json",
+        embedding="results/{dataset}/embedding.h5",
         analysis=get_drawn_analysis,
     output:
         png=report(
@@ -233,7 +235,8 @@ rule draw_vector_field:
         "results/benchmarks/{dataset}/{method}/vector_field/draw_vector_field/{figure}.jsonl"
     params:
         code=get_vector_field_code,
-        style=figure_style,
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        style=get_figure_style,
     wildcard_constraints:
         figure="[A-Za-z0-9_.-]+",
     priority: -1

@@ -1,10 +1,10 @@
 import anndata
 from veloshard import runtime
-from veloshard.analysis.rank_genes import load_ranking
 from veloshard.io.fits import load_differential_kinetics, load_fit_cells, load_fit_genes, load_fit_versions
 from veloshard.io.hdf5 import load_arrays
 from veloshard.io.text_files import load_json
 from veloshard.output.anndata_result import add_dense_layers, assemble_result
+from veloshard.output.rankings import load_ranking
 
 runtime.start(snakemake)
 files = snakemake.input

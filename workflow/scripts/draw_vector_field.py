@@ -1,11 +1,18 @@
 from veloshard import plotting, runtime
 from veloshard.io.hdf5 import load_arrays
-from veloshard.io.results import open_result
+from veloshard.output.figure_data import open_figure_data
 
 runtime.start(snakemake)
-style = plotting.Style(**snakemake.params.style)
-draw = plotting.load(snakemake.wildcards.figure.partition("--")[0], group="vector_field")
-with open_result(snakemake.input.result) as result:
-    figure = draw(result, load_arrays(snakemake.input.analysis), style=style)
+files, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
+style = plotting.Style(**params.style)
+data = open_figure_data(
+    prepared=files.prepared,
+    embedding=files.embedding,
+    dataset=wildcards.dataset,
+    method=wildcards.method,
+    clusters=params.clusters,
+)
+draw = plotting.load(wildcards.figure.partition("--")[0], group="vector_field")
+figure = draw(data, load_arrays(files.analysis), style=style)
 for path in snakemake.output:
     plotting.save(figure, path, style.dpi)

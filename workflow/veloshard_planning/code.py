@@ -40,3 +40,14 @@ def _imported_files(path, scripts):
                     place = scripts / name.replace(".", "/")
                     waiting += [place.with_suffix(".py"), place / "__init__.py"]
     return imported
+
+
+@functools.cache
+def declared_inputs(path):
+    """Return the constant `INPUTS` of the module of a figure, without importing the module."""
+    values = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INPUTS"
+    ]
+    return values[0]

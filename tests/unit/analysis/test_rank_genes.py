@@ -8,15 +8,14 @@ from veloshard.analysis.cluster_likelihoods import cluster_likelihoods
 from veloshard.analysis.effective_cells import effective_cells
 from veloshard.analysis.rank_genes import (
     ClusterComparison,
-    load_ranking,
     rank_velocity_genes,
     ranking_table,
-    rankings_for_anndata,
 )
 from veloshard.kinetics.methods.dynamical.gene import describe_gene
 from veloshard.kinetics.splicing import spliced_at, unspliced_at
 from veloshard.labels import cluster_codes
 from veloshard.neighborhood import as_neighborhood, averaging_weights
+from veloshard.output.rankings import load_ranking, rankings_for_anndata
 from veloshard.statistics import false_discovery_rates
 
 rng = np.random.default_rng

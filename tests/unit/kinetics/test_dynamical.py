@@ -292,6 +292,19 @@ def test_curve_weight_is_1_for_cells_on_the_curve_and_0_for_cells_on_a_line(para
     assert weights[2] < 1e-6
 
 
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5])
+def test_curve_weight_is_the_posterior_probability_of_the_curve_for_8_observations(parameters, ratio):
+    fitted = on_curve(parameters, noise=0.0)
+    u, s, std_u, std_s = (getattr(fitted.gene, name) for name in ("unspliced", "spliced", "std_u", "std_s"))
+    slope = u.sum() / s.sum()
+    to_line = np.mean((u - slope * s) ** 2) / (std_u**2 + (slope * std_s) ** 2)
+    # all cells are as far from their fitted abundances as makes the ratio of the mean squared distances to both
+    shifted = fitted._replace(fitted_abundances=(u, s + std_s * np.sqrt(ratio * to_line)))
+    # normal likelihoods with the variances at their estimates: variance ** (-n / 2) for n observations
+    curve, line = ratio ** (-8 / 2), 1.0
+    assert velocity.shrunken_velocity(shifted)[2] == pytest.approx(curve / (curve + line))
+
+
 def test_supported_velocity_is_the_curves_where_cells_are_on_it(parameters):
     exact = on_curve(parameters, noise=0.0)
     ds, du, _ = velocity.shrunken_velocity(exact)

@@ -15,9 +15,12 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.quiver import Quiver
+from scipy import sparse
 from scipy.interpolate import RegularGridInterpolator
 from support.results import CLUSTERS, COLORS, simulated_result
 from veloshard import plotting
+from veloshard.analysis.terminal_states import compute_terminal_states
+from veloshard.graph.confidence import compute_confidence
 from veloshard.graph.velocity_embedding import velocity_grid
 from veloshard.plotting.result import genes, likelihood, parameters, ranking
 
@@ -329,6 +332,19 @@ def test_ticks_of_the_heatmap_are_the_times_of_the_cells_below():
     assert [text.get_text() for text in axes.get_xticklabels()] == [f"{time:.2g}" for time in times[ticks]]
 
 
+@pytest.mark.parametrize("peaks", [(0.3, 0.8), (0.8, 0.3)])
+def test_rows_of_the_heatmap_are_the_genes_on_the_axis(peaks):
+    result = simulated_result()
+    time = result.obs["velocity_pseudotime"].to_numpy()
+    result.layers["Ms"] = np.column_stack([np.exp(-((time - peak) ** 2) / 0.02) for peak in (*peaks, 0.5)])
+    axes = next(axes for axes in data_panels(draw_figure("heatmap", result)) if axes.images)
+    rows = dict(zip([text.get_text() for text in axes.get_yticklabels()], axes.images[0].get_array(), strict=True))
+    for gene, peak in zip(("GeneA", "GeneB"), peaks, strict=True):
+        assert time[np.argmax(rows[gene])] == pytest.approx(peak, abs=0.05)
+    # the earliest peak is the highest row
+    assert list(rows) == [("GeneA", "GeneB")[number] for number in np.argsort(peaks)]
+
+
 def test_the_strip_of_the_heatmap_shows_the_clusters_of_the_cells_below():
     figure = draw_figure("heatmap", simulated_result())
     strip = figure.axes[0]
@@ -511,6 +527,83 @@ def test_a_caption_starts_with_the_quantity_that_the_figure_shows(figure):
 def test_numbers_in_captions_are_those_of_the_figures(figure, phrase, numbers):
     match = re.search(phrase, caption_of(figure))
     assert [float(number) for number in match.groups()] == list(numbers)
+
+
+def test_the_caption_says_which_state_is_along_the_velocities():
+    # cells in a row, whose velocities point to the next cell
+    next_cell = sparse.diags_array(np.ones(29, np.float32), offsets=1, format="csr")
+    graph, distances = sparse.csr_matrix(next_cell - next_cell.T), sparse.csr_matrix(next_cell + next_cell.T)
+    states = compute_terminal_states(graph, distances)
+    assert states.root_cells.argmax() < 3
+    assert states.end_points.argmax() > 26
+    assert "against the velocities of method M (root cells) and along them (end points)" in caption_of(
+        "terminal_states"
+    )
+
+
+def test_the_caption_says_how_confidence_and_length_are_computed():
+    rng = np.random.default_rng(6)
+    velocity, everyone = rng.normal(size=(5, 8)).astype(np.float32), sparse.csr_matrix(np.ones((5, 5)) - np.eye(5))
+    confidence, length = compute_confidence(velocity, everyone)
+    correlations = np.corrcoef(velocity)
+    np.testing.assert_allclose(confidence, np.maximum((correlations.sum(axis=1) - 1) / 4, 0), rtol=1e-5)
+    np.testing.assert_allclose(
+        length, np.linalg.norm(velocity - velocity.mean(axis=1, keepdims=True), axis=1), rtol=1e-5
+    )
+    caption = caption_of("confidence")
+    assert "Confidence is the mean correlation of the velocity of a cell with those of its neighbors" in caption
+    assert "length is the norm of the velocity over all velocity genes after their mean is subtracted" in caption
+
+
+def test_the_caption_says_on_which_side_of_the_line_genes_are_induced():
+    # see the test of the labels of induction and repression for what is drawn
+    caption = caption_of("phase_portraits")
+    assert "induced in cells above the dashed steady-state line and repressed in cells below it" in caption
+    figure = draw_figure("phase_portraits", simulated_result(), genes=["GeneA"])
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "steady state"]
+    assert line.is_dashed()
+
+
+def test_captions_say_what_is_wider_longer_and_larger():
+    # what is drawn: see the tests of streamlines, grid arrows and arrows between clusters
+    assert "are wider where cells move faster" in caption_of("stream")
+    assert "Longer arrows are faster" in caption_of("grid")
+    caption = caption_of("paga")
+    assert "nodes of clusters with more cells are larger" in caption
+    assert "wider for a higher confidence" in caption
+    assert "Dashed lines connect clusters whose cells are neighbors, without a direction" in caption
+    result = simulated_result()
+    result.obs["clusters"] = pd.Categorical(["stem"] * 60 + ["left"] * 36 + ["right"] * 24, CLUSTERS)
+    (nodes,) = [
+        artist
+        for artist in draw_figure("paga", result).axes[0].collections
+        if isinstance(artist, PathCollection) and len(artist.get_offsets()) == 3
+    ]
+    assert nodes.get_sizes().tolist() == sorted(nodes.get_sizes(), reverse=True)
+
+
+def test_the_caption_and_the_legend_say_which_line_is_in_the_goodness_of_fit():
+    result = simulated_result()
+    result.var.loc["Silent", "fit_likelihood"] = 0.9
+    figure = draw_figure("likelihood", result)
+    (line,) = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert set(line.get_ydata()) == {0.3}
+    assert "lowest velocity gene: 0.3" in {text.get_text() for text in figure.legends[0].get_texts()}
+    caption = caption_of("likelihood")
+    assert "The dashed line is the lowest score of a velocity gene" in caption
+    assert "gray genes above it were left out for other reasons" in caption
+
+
+def test_captions_say_which_lines_and_dots_are_medians_means_and_bounds():
+    caption = caption_of("quality")
+    assert "with the median as a solid line, and unspliced fractions by cluster, with the mean as a dot" in caption
+    assert "Dashed lines are the bounds of the checks" in caption
+
+
+def test_captions_say_which_genes_and_cells_are_highlighted():
+    assert "Filled dots have a q-value below 0.05" in caption_of("ranking")
+    assert "Cells of these clusters are colored, all others are gray" in caption_of("differential_kinetics")
+    assert "Genes are sorted by their peak, and the strip shows the fractions of the clusters" in caption_of("heatmap")
 
 
 def test_colors_in_captions_are_those_of_the_figures():

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.quiver import Quiver
 from veloshard import plotting
 from veloshard.output.cluster_colors import UNKNOWN
-from veloshard.plotting.vector_field import regulation, topography, trajectories
+from veloshard.plotting.vector_field import perturbation, regulation, topography, trajectories
 
 STYLE = plotting.Style(panel_size=2.0, dpi=50)
 GROUP = "vector_field"
@@ -440,3 +440,94 @@ def test_cells_with_an_effect_of_nan_are_left_out():
 )
 def test_a_figure_without_data_has_a_message(figure, changes, message):
     assert message in texts_of(draw(figure, **changes))
+
+
+def test_cells_of_each_panel_of_the_geometry_have_the_colors_of_the_array_in_its_title():
+    arrays = {
+        "speed": "speed",
+        "acceleration": "acceleration",
+        "curvature": "curvature",
+        "divergence": "divergence",
+        "divergence on the embedding": "divergence_embedding",
+        "curl on the embedding": "curl_embedding",
+        "inlier probability": "inlier_probability",
+    }
+    rng = np.random.default_rng(3)
+    values = {array: rng.random(90) for array in arrays.values()}
+    result = simulated_result()
+    figure = draw("geometry", result, **values)
+    bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    mappables = {axes._colorbar_info["parents"][0]: axes._colorbar.mappable for axes in bars}
+    for axes in panels_of(figure):
+        (cells,) = axes.collections
+        drawn = {tuple(point): color for point, color in zip(cells.get_offsets(), cells.get_facecolors(), strict=True)}
+        expected = mappables[axes].to_rgba(values[arrays[axes.get_title()]])
+        np.testing.assert_allclose([drawn[tuple(point)] for point in result.obsm["X_umap"]], expected)
+
+
+def test_labels_of_lines_and_fixed_points_are_those_of_the_arrays():
+    figure = draw("topography")
+    (axes,) = figure.axes
+    (legend,) = figure.legends
+    handles = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+    values = figure_values("topography")
+    arrays = {
+        "nullcline of UMAP 1": "nullcline_x",
+        "nullcline of UMAP 2": "nullcline_y",
+        "separatrix": "separatrices",
+    }
+    for label, array in arrays.items():
+        color = handles[label].get_color()
+        (line,) = [line for line in axes.lines if line.get_color() == color and len(line.get_xdata()) > 1]
+        np.testing.assert_array_equal(line.get_xydata(), topography.lines_near_cells(values, array))
+    for marker, kind in zip(markers_of(axes), values["kinds"], strict=True):
+        for name in ("fillstyle", "markerfacecolor"):
+            assert getattr(marker, f"get_{name}")() == getattr(handles[kind], f"get_{name}")()
+
+
+def test_labels_of_the_ends_of_trajectories_are_those_of_their_markers():
+    figure = draw("trajectories")
+    (legend,) = figure.legends
+    handles = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+    ends = markers_of(panels_of(figure)[0])[1::2]
+    for end, at_rest in zip(ends, figure_values("trajectories")["ends_at_rest"], strict=True):
+        marker = handles["end, at rest" if at_rest else "end, still moving"].get_marker()
+        # triangles differ in their direction
+        assert end.get_marker()[:2] == marker[:2] if isinstance(marker, tuple) else end.get_marker() == marker
+
+
+@pytest.mark.parametrize(
+    ("figure", "statement"),
+    [
+        # each is what the tests above find drawn
+        ("streamlines", "thicker where the field is faster"),
+        ("topography", "Points are larger if cells are closer"),
+        ("topography", "All trajectories near an attractor end in it, and all trajectories near a repeller leave it"),
+        ("topography", "Nullclines are drawn near cells only"),
+        ("geometry", "Divergence is negative where trajectories converge"),
+        ("geometry", "positive where they diverge"),
+        ("regulation", "expression of each gene (regulator, column)"),
+        ("regulation", "(effector, row)"),
+        (
+            "regulation",
+            "Red: the effector's velocity increases with the expression of the regulator; blue: it decreases",
+        ),
+        ("regulation", "end at the 99th percentile"),
+        ("trajectories", "A square marks an end where the field is at rest, and a triangle the end of a trajectory"),
+        ("least_action_paths", "A path is dashed if the search did not converge"),
+        ("perturbation", "effects below a tenth of the typical one are not drawn"),
+    ],
+)
+def test_a_caption_says_what_is_drawn(figure, statement):
+    branch = CAPTIONS.read_text().split(f'figure == "{figure}" %}}')[1].split("{% el")[0]
+    assert statement in " ".join(branch.split())
+
+
+def test_numbers_and_colors_in_captions_are_those_of_the_figures():
+    assert perturbation.MIN_LENGTH == 1 / 10
+    image = panels_of(draw("regulation"))[0].images[0]
+    for value, name in ((1, "red"), (-1, "blue")):
+        red, _, blue, _ = image.to_rgba(value * image.norm.vmax)
+        assert (name == "red") == (red > blue)
+    labels = {axes.get_ylabel() for axes in draw("geometry").axes if axes.get_label() == "<colorbar>"}
+    assert labels >= {"converging < 0 < diverging", "clockwise < 0 < counterclockwise"}

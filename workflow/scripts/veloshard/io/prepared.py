@@ -15,7 +15,7 @@ from veloshard import contract
 from veloshard.errors import InputError
 from veloshard.io import FilePath
 from veloshard.io.hdf5 import decode_text, read_columns, read_names, read_rows, read_sparse
-from veloshard.neighborhood import as_neighborhood, averaging_weights
+from veloshard.neighborhood import Neighborhood, as_neighborhood, averaging_weights
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -117,20 +117,62 @@ def load_gene_block(
     with h5py.File(path) as file:
         names = read_names(file["var"])
         start, stop = shard_bounds(shard, len(names))
-        graph = file["obsp/connectivities"]
-        n_cells = graph.attrs["shape"][0]
         block = contract.GeneBlock(
             names[start:stop],
             read_columns(file["layers/spliced"], start, stop),
             read_columns(file["layers/unspliced"], start, stop),
-            as_neighborhood(
-                *(
-                    averaging_weights(read_rows(graph, first, min(first + cells_at_once, n_cells)), first)
-                    for first in range(0, n_cells, cells_at_once)
-                )
-            ),
+            _read_neighborhood(file, cells_at_once),
         )
         return block, decode_text(file["uns/prepare/fingerprint"])
+
+
+def load_neighborhood(path: FilePath) -> Neighborhood:
+    """Return the averaging weights of all cells.
+
+    Parameters
+    ----------
+    path : path-like
+        File `prepared.h5ad`.
+
+    Returns
+    -------
+    Neighborhood
+        Averaging weights.
+    """
+    with h5py.File(path) as file:
+        return _read_neighborhood(file, CELLS_AT_ONCE)
+
+
+def _read_neighborhood(file: h5py.File, cells_at_once: int) -> Neighborhood:
+    graph = file["obsp/connectivities"]
+    n_cells = graph.attrs["shape"][0]
+    return as_neighborhood(
+        *(
+            averaging_weights(read_rows(graph, first, min(first + cells_at_once, n_cells)), first)
+            for first in range(0, n_cells, cells_at_once)
+        )
+    )
+
+
+def load_gene_counts(path: FilePath, layer: str, gene: int) -> sparse.csc_matrix:
+    """Return the normalized counts of one gene.
+
+    Parameters
+    ----------
+    path : path-like
+        File `prepared.h5ad`.
+    layer : str
+        ``"spliced"`` or ``"unspliced"``.
+    gene : int
+        Index of the gene.
+
+    Returns
+    -------
+    csc_matrix of float32, shape (n_cells, 1)
+        Counts.
+    """
+    with h5py.File(path) as file:
+        return read_columns(file["layers"][layer], gene, gene + 1)
 
 
 def save_prepared(path: FilePath, prepared: AnnData) -> None:

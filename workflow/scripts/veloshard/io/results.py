@@ -1,6 +1,6 @@
 """Read velocity results without loading their dense layers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,15 +22,15 @@ class Result(NamedTuple):
         Embeddings and velocity embeddings.
     uns : dict
         Unstructured annotations, without the velocity graphs.
-    layers : h5py.Group
-        Layers on disk, shape (n_cells, n_genes).
+    layers : mapping of str to array
+        Layers on disk, shape (n_cells, n_genes), such as an h5py.Group.
     """
 
     obs: pd.DataFrame
     var: pd.DataFrame
     obsm: dict[str, NDArray[Any]]
     uns: dict[str, Any]
-    layers: h5py.Group
+    layers: Mapping[str, Any]
 
 
 @contextmanager

@@ -9,18 +9,15 @@ import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from veloshard import __version__
-from veloshard.analysis.rank_genes import rankings_for_anndata
 from veloshard.graph.velocity_graph import split_signs
 from veloshard.io import FilePath
 from veloshard.io.fits import fit_layer_names, load_fit_layer
 from veloshard.io.prepared import load_gene_block
-from veloshard.labels import as_labels, label_colors
-from veloshard.output.cluster_colors import clusters_of
+from veloshard.output.annotations import add_analyses
 from veloshard.preprocessing.cell_cycle import PHASES
 from veloshard.preprocessing.moments import first_moments
 
@@ -97,33 +94,26 @@ def assemble_result(
         The result. `add_dense_layers` adds the dense layers to its file.
     """
     preparation, ingestion = prepared.uns.pop("prepare"), prepared.uns.pop("ingest")
-    ((embedding_key, coordinates),) = embedding.items()
-    basis = embedding_key.removeprefix("X_")
-    prepared.var = prepared.var.assign(**genes)
-    prepared.obs = prepared.obs.assign(velocity_self_transition=self_transition, **cells)
-    prepared.obsm.update({**model_embeddings, embedding_key: coordinates, f"velocity_{basis}": velocity_embedding})
+    prepared.obsm.update(model_embeddings)
+    add_analyses(
+        prepared,
+        dataset=options["dataset_name"],
+        method=options["method_name"],
+        clusters=clusters,
+        genes=genes,
+        cells={"velocity_self_transition": self_transition, **cells},
+        embedding=embedding,
+        velocity_embedding=velocity_embedding,
+        differential_kinetics=differential_kinetics,
+        ranking=ranking,
+        paga=paga,
+    )
     if cell_cycle and set(cell_cycle).isdisjoint(prepared.obs.columns):
         phase_codes: NDArray[np.integer[Any]] = cell_cycle["phase"]
         phase = pd.Categorical.from_codes(phase_codes, pd.Index(PHASES))
         prepared.obs = prepared.obs.assign(**{**cell_cycle, "phase": phase})
     prepared.uns["velocity_graph"], prepared.uns["velocity_graph_neg"] = split_signs(graph)
-    prepared.uns["velocity_params"] = {
-        "mode": options["method"]["method"],
-        "dataset": options["dataset_name"],
-        "method": options["method_name"],
-        "embedding": basis,
-    }
-    if clusters:
-        _label_clusters(prepared, clusters)
-        prepared.uns[f"{clusters}_sizes"] = paga["sizes"]
-        prepared.uns["paga"] = {name: values for name, values in paga.items() if name != "sizes"}
-        prepared.uns["paga"]["groups"] = clusters
-        if differential_kinetics:
-            columns, p_values, _ = differential_kinetics
-            prepared.var = prepared.var.assign(**columns)
-            # an array with one column per cluster, because AnnData rejects some names as columns of a table
-            prepared.varm["fit_pvals_kinetics"] = p_values
-    prepared.uns.update(rankings_for_anndata(ranking, clusters=clusters))  # type: ignore[no-untyped-call]
+    prepared.uns["velocity_params"]["mode"] = options["method"]["method"]
     if has_curves:
         # scVelo reads the settings of the fit before it computes with it
         prepared.uns["recover_dynamics"] = {
@@ -141,20 +131,6 @@ def assemble_result(
         "left_out": preparation["left_out"],
     }
     return prepared
-
-
-def _label_clusters(result: AnnData, column: str) -> None:
-    """Convert the column of the clusters to labels, and store its name and colors in `uns`, where figures read them."""
-    colors = label_colors(result.obs[column], result.uns.pop(f"{column}_colors", ()))
-    result.obs[column] = as_labels(result.obs[column])
-    result.uns["velocity_params"]["clusters"] = column
-    if len(colors):
-        result.uns[f"{column}_colors"] = colors
-    clusters = clusters_of(result)
-    color_of = dict(zip(clusters.names, clusters.colors, strict=True))
-    result.uns[f"{column}_colors"] = np.array(
-        [to_hex(color_of.get(name, clusters.unknown)) for name in result.obs[column].cat.categories]
-    )
 
 
 def add_dense_layers(

@@ -9,6 +9,10 @@ A new module in one of the groups is a new figure of the name of the module:
 
 `result` has the attributes of an AnnData object (obs, var, obsm, uns, layers). Figures read single columns of a layer,
 so that layers may stay on disk. No figure uses pyplot or changes the global settings of matplotlib.
+
+A module of the group `result` names the analyses that it shows in the constant `INPUTS`, by the arguments of
+`output.figure_data.open_figure_data`. The workflow draws the figure as soon as these are done. The constant is a
+literal tuple, because the workflow reads it without importing the module.
 """
 
 import importlib

@@ -6,6 +6,9 @@ from veloshard.output.cluster_colors import clusters_of
 from veloshard.plotting._shared.embedding import cluster_map, draw_arrows, embedding_of, velocity_embedding_of
 from veloshard.plotting._shared.style import set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("embedding", "velocity_embedding")
+
 # the cells with an arrow are the same on each run
 SUBSAMPLE_SEED = 0
 

@@ -3,6 +3,9 @@
 from veloshard.plotting._shared.embedding import draw_obs_columns
 from veloshard.plotting._shared.style import set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("embedding", "confidence", "posterior_scores")
+
 # columns of obs and their labels
 COLUMNS = {"velocity_confidence": "Confidence", "velocity_length": "Length"}
 

@@ -6,6 +6,9 @@ from veloshard.output.cluster_colors import UNKNOWN, clusters_of
 from veloshard.plotting._shared.phase_portrait import OUTLINE, draw_phase_portrait, layer_column, line_entries
 from veloshard.plotting._shared.style import add_legend, cluster_entries, message_figure, panel_grid, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("fit", "differential_kinetics")
+
 TITLE = "Differential kinetics"
 
 # columns of var: names of the clusters, joined by commas, and p-value of the gene

@@ -25,6 +25,9 @@ from veloshard.plotting._shared.style import (
     styled,
 )
 
+# analyses that the figure shows
+INPUTS = ("embedding", "fit")
+
 TITLE = "Velocity and expression of genes"
 
 # size of a panel relative to the panel of a figure with one panel

@@ -6,6 +6,9 @@ from veloshard.graph.velocity_embedding import grid_arrow_mask, velocity_grid
 from veloshard.plotting._shared.embedding import cluster_map, draw_arrows, embedding_of, velocity_embedding_of
 from veloshard.plotting._shared.style import INK, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("embedding", "velocity_embedding")
+
 
 @styled
 def draw(result, *, style, density=0.6, smooth=0.5, min_mass=1.0, arrow_length=1.0):

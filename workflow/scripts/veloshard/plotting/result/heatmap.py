@@ -15,6 +15,9 @@ from veloshard.plotting._shared.style import (
     time_column,
 )
 
+# analyses that the figure shows
+INPUTS = ("fit", "pseudotime")
+
 TITLE = "Expression along time"
 
 # window of the running mean as a fraction of all cells, and its minimum in cells

@@ -3,6 +3,9 @@
 from veloshard.plotting._shared.embedding import draw_obs_columns
 from veloshard.plotting._shared.style import set_title, styled, time_column
 
+# analyses that the figure shows
+INPUTS = ("embedding", "pseudotime")
+
 
 @styled
 def draw(result, *, style):

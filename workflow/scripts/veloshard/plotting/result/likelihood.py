@@ -8,6 +8,9 @@ from veloshard.plotting._shared.embedding import RASTERIZE_ABOVE
 from veloshard.plotting._shared.phase_portrait import SCORES, best_genes, score_column
 from veloshard.plotting._shared.style import INK, add_legend, message_figure, new_figure, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("fit",)
+
 TITLE = "Goodness of fit"
 
 # the axis ends here: below, R² says no more than that the line fits worse than a constant

@@ -11,6 +11,9 @@ from veloshard.output.cluster_colors import clusters_of
 from veloshard.plotting._shared.embedding import ARROWS, draw_clusters, embedding_of, embedding_panels
 from veloshard.plotting._shared.style import INK, add_legend, message_figure, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("embedding", "paga")
+
 TITLE = "Transitions between clusters"
 
 # lower bound of the connectivity for a dashed line; weaker connections would join nearly all clusters

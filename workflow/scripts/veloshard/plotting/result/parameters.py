@@ -7,6 +7,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from veloshard.output.cluster_colors import OKABE_ITO, UNKNOWN
 from veloshard.plotting._shared.style import add_legend, message_figure, panel_grid, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("fit",)
+
 TITLE = "Fitted parameters"
 
 # columns of var: their labels, and whether their axis is logarithmic

@@ -4,6 +4,9 @@ from veloshard.output.cluster_colors import clusters_of
 from veloshard.plotting._shared.phase_portrait import draw_phase_portrait, gene_title, line_entries, select_genes
 from veloshard.plotting._shared.style import add_legend, cluster_entries, panel_grid, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("fit",)
+
 
 @styled
 def draw(result, *, style, genes=(), n_genes=8):

@@ -7,6 +7,9 @@ from veloshard.errors import InputError, choices
 from veloshard.output.cluster_colors import clusters_of
 from veloshard.plotting._shared.style import add_legend, new_figure, set_title, styled, widen_by_labels
 
+# analyses that the figure shows
+INPUTS = ()
+
 COLORS = {"spliced": "#9ECAE9", "unspliced": "#F2A65A"}
 
 # inches

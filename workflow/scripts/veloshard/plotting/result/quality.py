@@ -8,6 +8,9 @@ from veloshard.errors import InputError, choices
 from veloshard.output.cluster_colors import NEUTRAL, clusters_of
 from veloshard.plotting._shared.style import INK, new_figure, set_title, styled, widen_by_labels
 
+# analyses that the figure shows
+INPUTS = ()
+
 COLUMNS = ("initial_size_spliced", "initial_size_unspliced", "n_genes", "unspliced_fraction")
 
 N_BINS = 50

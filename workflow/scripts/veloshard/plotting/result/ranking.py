@@ -9,6 +9,9 @@ from veloshard.errors import InputError
 from veloshard.output.cluster_colors import clusters_of
 from veloshard.plotting._shared.style import INK, add_legend, message_figure, panel_grid, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("ranking",)
+
 TITLE = "Genes ranked by velocity"
 
 # upper bound of the q-value of a filled dot

@@ -6,6 +6,9 @@ from veloshard.graph.velocity_embedding import stream_mask, velocity_grid
 from veloshard.plotting._shared.embedding import ARROWS, cluster_map, embedding_of, velocity_embedding_of
 from veloshard.plotting._shared.style import INK, set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("embedding", "velocity_embedding")
+
 # points, at speed 0 and at the highest speed
 LINE_WIDTHS = (0.5, 1.7)
 

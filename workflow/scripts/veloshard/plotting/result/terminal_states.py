@@ -3,6 +3,9 @@
 from veloshard.plotting._shared.embedding import draw_obs_columns
 from veloshard.plotting._shared.style import set_title, styled
 
+# analyses that the figure shows
+INPUTS = ("embedding", "pseudotime")
+
 # columns of obs and their labels
 COLUMNS = {"root_cells": "Root cells", "end_points": "End points"}
 
