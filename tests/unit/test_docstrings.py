@@ -23,13 +23,12 @@ def called_functions():
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("veloshard")
             for alias in node.names
         }
-        for node in ast.walk(tree):
-            called = node.func if isinstance(node, ast.Call) else None
-            if isinstance(called, ast.Name) and called.id in full_names:
-                functions.add(full_names[called.id])
-            elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-                if called.value.id in full_names:
-                    functions.add(f"{full_names[called.value.id]}.{called.attr}")
+        for called in [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]:
+            module, _, attribute = ast.unparse(called).rpartition(".")
+            if attribute in full_names and not module:
+                functions.add(full_names[attribute])
+            elif module in full_names:
+                functions.add(f"{full_names[module]}.{attribute}")
     return sorted(name for name in functions if is_function(name))
 
 
