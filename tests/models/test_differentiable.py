@@ -93,7 +93,7 @@ def test_time_and_velocities_agree_with_the_simulation(simulated, tmp_path):
 
 
 def test_gene_columns_describe_the_curve_of_the_velocities(simulated, tmp_path):
-    output = run(simulated, tmp_path, n_courses=1, n_steps=50, n_hidden=8)
+    output = run(simulated, tmp_path, n_curves=1, n_steps=50, n_hidden=8)
     gene, gene_times = output.gene_columns, output.layers["fit_t"]
     beta = gene["fit_beta"] * gene["fit_scaling"]
     time_on, time_off = np.clip(gene_times, 0, gene["fit_t_"]), np.maximum(gene_times - gene["fit_t_"], 0)

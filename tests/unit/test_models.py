@@ -1,4 +1,4 @@
-"""Each of other people's models is whole: its program, description and environment say the same."""
+"""Each model of another group has a program, a description and an environment, which agree."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ def description(model):
 
 
 def fit_of(model):
-    """The function `fit` of a program, as a tree: its imports are not here."""
+    """Return the syntax tree of the function `fit` of a program, whose imports are not installed here."""
     program = ast.parse((ROOT / f"workflow/scripts/models/{model}.py").read_text())
     return next(node for node in program.body if isinstance(node, ast.FunctionDef) and node.name == "fit")
 
@@ -36,12 +36,12 @@ def test_a_model_is_three_files_and_a_lock(model):
     assert (ROOT / f"envs/{model}.lock").is_file()
 
 
-def test_no_file_is_left_of_a_model_that_is_gone():
+def test_every_description_of_a_model_has_a_program():
     described = {name for name, description in DESCRIPTIONS.items() if description["kind"] == "model"}
     assert described == set(MODELS)
 
 
-def test_its_description_has_the_options_of_its_program_and_their_defaults(model, description):
+def test_the_description_has_the_options_of_the_program_and_their_defaults(model, description):
     arguments = fit_of(model).args
     assert [argument.arg for argument in arguments.args] == ["cells"]
     given = dict(zip([a.arg for a in arguments.kwonlyargs], arguments.kw_defaults, strict=True))
@@ -50,7 +50,7 @@ def test_its_description_has_the_options_of_its_program_and_their_defaults(model
     assert defaults == {name: option["default"] for name, option in description["properties"].items()}
 
 
-def test_its_description_says_what_users_and_the_workflow_ask_of_it(description):
+def test_the_description_is_complete(description):
     for part in ("title", "description", "license"):
         assert description[part]
     assert isinstance(description["experimental"], bool)
@@ -61,13 +61,13 @@ def test_its_description_says_what_users_and_the_workflow_ask_of_it(description)
         assert "type" in option or "enum" in option
 
 
-def test_its_defaults_and_its_smoke_options_are_allowed(description):
+def test_defaults_and_options_of_the_smoke_test_are_allowed(description):
     check = Draft202012Validator({"properties": description["properties"], "additionalProperties": False})
     check.check_schema(description["properties"])
     check.validate(description.get("smoke", {}))
     check.validate({name: option["default"] for name, option in description["properties"].items()})
 
 
-def test_it_imports_nothing_of_the_library(model):
+def test_the_program_does_not_import_the_library(model):
     program = (ROOT / f"workflow/scripts/models/{model}.py").read_text()
     assert not re.search(r"^\s*(import|from) veloshard", program, flags=re.MULTILINE)

@@ -84,6 +84,7 @@ OLD = {
     "methods.*.solver converged": methods(solver="converged"),
     "methods.*.solver compatible": methods(solver="compatible"),
     "methods.*.velocity supported": methods(velocity="supported"),
+    "methods.*.n_courses": {"methods": {"differentiable": {"n_courses": 4}}},
 }
 
 
@@ -109,6 +110,7 @@ def test_an_option_of_an_earlier_version_is_an_error_that_names_the_new_one(key,
         {"methods": {"mine": {"method": "precomputed", "source": "x"}}},
         methods(solver="mixture", velocity="shrunken"),
         methods(solver="scvelo"),
+        {"methods": {"differentiable": {"n_curves": 4}}},
     ],
 )
 def test_the_advice_of_a_renamed_option_is_accepted(changes):

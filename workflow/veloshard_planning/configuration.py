@@ -27,6 +27,7 @@ RENAMED = (
     ("methods.*.solver", "converged", "solver: mixture"),
     ("methods.*.solver", "compatible", "solver: scvelo"),
     ("methods.*.velocity", "supported", "velocity: shrunken"),
+    ("methods.*.n_courses", None, "n_curves"),
 )
 
 

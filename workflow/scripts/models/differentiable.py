@@ -173,7 +173,7 @@ def fit(
     *,
     folder,
     random_state=0,
-    n_courses=3,
+    n_curves=3,
     velocity="shrunken",
     reconstruction_weight=1.0,
     consistency_weight=1.0,
@@ -194,7 +194,7 @@ def fit(
         Folder in which the trained model is saved, see `load`.
     random_state : int
         Seed of the initial values, the batches and the held-out cells.
-    n_courses : int
+    n_curves : int
         Number of curves per gene.
     velocity : {"shrunken", "fitted", "observed"}
         Velocity on the curves, of the moments with the fitted rates, or between the two (`shrink_velocity`).
@@ -232,8 +232,8 @@ def fit(
     rng = np.random.default_rng(random_state)
     prior_weight = (1 + n_neighbors) / len(spliced)
     starts = {}
-    for name, start in find_starts(data, rng, n_curves=n_courses, prior_weight=prior_weight).items():
-        encoder = initial_encoder(rng, data.inputs.shape[1], n_hidden=n_hidden, n_curves=n_courses)
+    for name, start in find_starts(data, rng, n_curves=n_curves, prior_weight=prior_weight).items():
+        encoder = initial_encoder(rng, data.inputs.shape[1], n_hidden=n_hidden, n_curves=n_curves)
         encoder = pretrain_encoder(encoder, data, start, rng, batch_size=batch_size)
         starts[name] = {"encoder": encoder, "genes": start.genes}
     params, history = train(
