@@ -186,6 +186,15 @@ def test_a_figure_needs_no_analysis_that_it_does_not_show(small_run, small_confi
     assert planned == FIT | needed | {"draw_figure"}
 
 
+def test_a_figure_of_a_vector_field_needs_no_analysis_that_it_does_not_show(small_run, small_config, run_workflow):
+    config = small_config()
+    config["datasets"]["demo"]["vector_field"] = {}
+    target = "results/demo/dynamical/vector_field/figures/streamlines.png"
+    arguments = ["--dry-run", "--forcerun", "merge_fits", "--", target]
+    planned = planned_rules(run_workflow(config, small_run.parent, *arguments))
+    assert planned == FIT | GRAPH | {"learn_vector_field", "compute_topography", "draw_vector_field"}
+
+
 def test_a_figure_of_the_counts_needs_no_fit(small_run, small_config, run_workflow):
     target = "results/demo/dynamical/figures/quality.png"
     arguments = ["--dry-run", "--forcerun", "prepare_data", "--", target]
