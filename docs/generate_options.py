@@ -25,9 +25,9 @@ INTRODUCTION = """\
 
 <!-- Written by docs/generate_options.py from workflow/schemas. Edit the schemas, then run `make docs`. -->
 
-`config.yaml` is the configuration of the demo. Copy it, or one of `examples/`, and pass it with
-`snakemake --configfile my.yaml`. Unknown keys are refused, and the error suggests the closest known key. Threads, memory
-and accounts are not options of the workflow: set them in a Snakemake profile or on the command line.
+`config.yaml` is the config of the demo. Copy it, or one of `examples/`, and pass it with `snakemake --configfile
+my.yaml`. Unknown keys are refused, and the error suggests the closest known key. Threads, memory and accounts are not
+options of the workflow: set them in a Snakemake profile or on the command line.
 
 `<name>` is a name that you choose. An option without a default (–) can be left out.
 """
