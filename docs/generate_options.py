@@ -276,5 +276,12 @@ def _bounds(node):
     return "".join(f", {word} {bound}" for word, bound in words if bound is not None)
 
 
+def write_page():
+    """Write the options page, unless it is up to date."""
+    page = render_page(load_schema(), load_methods())
+    if PAGE.read_text() != page:
+        PAGE.write_text(page)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(render_page(load_schema(), load_methods()))
+    write_page()
