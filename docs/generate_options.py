@@ -72,7 +72,7 @@ def render_page(schema, methods):
     """
     properties = schema["properties"]
     parts = [INTRODUCTION, *_named_section(schema, "datasets", "Datasets")]
-    parts += ["## Methods\n", _sentence(properties["methods"]), _method_key(methods)]
+    parts += ["## Methods\n", _sentence(properties["methods"]), _method_key(properties["methods"], methods)]
     for name, description in methods.items():
         parts += [f"### {description['title']} (`{name}`)\n", render_method_options(name, description, schema)]
     others = {key: node for key, node in properties.items() if key not in ("datasets", "methods")}
@@ -127,17 +127,17 @@ def _object_section(schema, key, node, *, level, prefix=""):
     """Return the section of one object with options."""
     resolved = _resolve(node, schema)
     heading = f"{'#' * level} {key.replace('_', ' ').capitalize()}\n"
-    if "properties" in resolved:
+    if resolved.get("type") == "object":
         return [heading, _sentence(resolved), _table(schema, resolved["properties"], prefix=f"{prefix}{key}.")]
     # `false`, `true` or options: the key itself is an option too
     return [heading, _table(schema, {key: node}, prefix=prefix)]
 
 
-def _method_key(methods):
+def _method_key(node, methods):
     """Return the table with the key `method`, which all methods have."""
+    key = node["additionalProperties"]["properties"]["method"]
     names = ", ".join(f"`{name}`" for name in methods)
-    text = f"Method to run, if it is not the name of the entry: {names}."
-    return f"{TABLE_HEAD}\n| `methods.<name>.method` | string | – | {text} |\n"
+    return f"{TABLE_HEAD}\n| `methods.<name>.method` | {names} | – | {_description(key)} |\n"
 
 
 def _sentence(node):
@@ -237,6 +237,8 @@ def values_of(node, schema):
         return " or ".join(dict.fromkeys(values_of(option, schema) for option in alternatives))
     types = node.get("type", [])
     types = [types] if isinstance(types, str) else types
+    # an output without options is requested by `true`
+    types = [kind for kind in types if len(types) == 1 or kind != "object" or node.get("properties") != {}]
     return " or ".join(_values_of_type(kind, node, schema) for kind in types) or "any"
 
 

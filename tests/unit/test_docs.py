@@ -55,7 +55,9 @@ def schema_example():
           datasets:
             description: The datasets.
             additionalProperties: {$ref: "#/$defs/dataset"}
-          methods: {description: The methods.}
+          methods:
+            description: The methods.
+            additionalProperties: {properties: {method: {description: Name of the method., type: string}}}
           threshold: {description: A threshold., type: number, exclusiveMinimum: 0, maximum: 1, default: 0.5}
           export:
             description: An optional output.
@@ -65,6 +67,13 @@ def schema_example():
               - type: object
                 properties:
                   n_states: {description: A number., type: integer, minimum: 2, maximum: 20}
+          refit:
+            description: Another optional output.
+            type: [boolean, object]
+            default: true
+            properties:
+              times: {description: Numbers., type: array, items: {type: integer}, default: [1, 2]}
+          matrix: {description: An output without options., type: [boolean, object], properties: {}, default: false}
           preprocess: {$ref: "#/$defs/preprocess"}
         $defs:
           preprocess:
@@ -93,12 +102,15 @@ def test_each_kind_of_option_is_described():
         "| `datasets.<name>.source` | string | – | A file, a \\| b. |",
         "| `datasets.<name>.preprocess` | options | – | Steps. |",
         "| `datasets.<name>.pairs` | list of pairs | – | Pairs. |",
-        "| `methods.<name>.method` | string | – | Method to run, if it is not the name of the entry: `mine`. |",
+        "| `methods.<name>.method` | `mine` | – | Name of the method. |",
         "| `methods.<name>.k` | integer | – | K. |",
         "| `export` | `true` or `false` or options | `false` | An optional output. |",
         "| `export.n_states` | integer, 2 to 20 | – | A number. |",
+        "| `refit` | `true` or `false` or options | `true` | Another optional output. |",
+        "| `refit.times` | list of integers | `[1, 2]` | Numbers. |",
         "| `preprocess.mode` | `auto`, `true` | `auto` | A mode. |",
         "| `threshold` | number, above 0, at most 1 | `0.5` | A threshold. |",
+        "| `matrix` | `true` or `false` | `false` | An output without options. |",
     ]
 
 
