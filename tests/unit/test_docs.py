@@ -155,9 +155,9 @@ def test_links_have_targets(page):
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=name_of)
 def test_named_files_exist(page):
-    places = ("workflow/", "tests/", "benchmarks/", "envs/", "docs/", "config/", "profiles/")
+    folders = ("workflow/", "tests/", "benchmarks/", "envs/", "docs/", "config/", "profiles/")
     for name in re.findall(r"`([\w./]+\.(?:py|yaml|smk|md|rst|txt))`", page.read_text()):
-        if name.startswith(places) and Path(name).stem not in EXAMPLES:
+        if name.startswith(folders) and Path(name).stem not in EXAMPLES:
             assert (ROOT / name).exists(), f"{name}: no such file"
 
 
