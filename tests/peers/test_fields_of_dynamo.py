@@ -86,15 +86,15 @@ def test_fixed_points_include_those_at_which_dynamos_search_converged(dynamo):
     converged = dynamo["speed_at_points"] < 1e-6 * mean_speed
     assert converged.any()
     extent = np.ptp(coordinates, axis=0).max()
-    for point, kind, confidence in zip(
-        dynamo["points"][converged], dynamo["kinds"][converged], dynamo["confidence"][converged], strict=True
-    ):
+    for point, kind in zip(dynamo["points"][converged], dynamo["kinds"][converged], strict=True):
         distances = np.linalg.norm(points.coordinates - point, axis=1)
         nearest = np.argmin(distances)
         assert distances[nearest] < 1e-4 * extent
         assert points.kinds[nearest] == KINDS[int(kind)]
-        # the sets of 50 nearest cells may differ by one cell
-        assert points.confidence[nearest] == pytest.approx(confidence, abs=0.05)
+    # Confidence is relative to the largest of all points, and a random search does not always find that one: compare
+    # on dynamo's points. The sets of 50 nearest cells may differ by one cell.
+    confidence, _ = topography._confidence(dynamo["points"], coordinates)
+    np.testing.assert_allclose(confidence, dynamo["confidence"], atol=0.05)
     # all our fixed points have converged
     assert np.linalg.norm(velocity_at(field, points.coordinates), axis=1).max() < 1e-6 * mean_speed
 
