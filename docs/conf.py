@@ -42,6 +42,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 # pages without pages below them
 html_sidebars = dict.fromkeys(("tutorial", "options", "outputs", "benchmarks"), [])
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
 

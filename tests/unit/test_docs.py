@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from scipy import sparse
+from support import browser
 from support.counts import two_clusters
 from support.results import simulated_result
 from veloshard import contract, plotting
@@ -210,6 +212,52 @@ def test_the_figure_of_the_contributor_page_shows_the_switching_times():
     assert axes.get_xlabel() == "Switching time"
     assert sum(bar.get_height() for bar in axes.patches) == result.var["velocity_genes"].sum()
     assert not names["draw"](simulated_result(dynamical=False), style=plotting.Style()).axes[0].patches
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Return the folder of the documentation site, which is built without warnings."""
+    pytest.importorskip("sphinx")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, folder]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    if not browser.program():
+        pytest.skip("there is no Chromium here; make test-report installs it as root on Debian")
+    opened = browser.Browser(tmp_path_factory.mktemp("browser"))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("index", "veloshard"),
+        ("tutorial", "Tutorial"),
+        ("options", "Options"),
+        ("outputs", "Outputs"),
+        ("api", "API"),
+        ("contributing/add_a_method", "Add a method"),
+        ("generated/methods/precomputed", "Precomputed velocities"),
+        ("generated/api/veloshard.graph.confidence.compute_confidence", "confidence.compute_confidence"),
+    ],
+)
+def test_a_page_of_the_site_opens_without_errors_and_without_a_network(site, page, name, title):
+    page.messages.clear()
+    page.requests.clear()
+    page.open(site / f"{name}.html")
+    assert page.wait("document.querySelector('h1')?.firstChild.textContent") == title
+    page.wait("[...document.images].every(image => image.complete)")
+    assert page.value("[...document.images].every(image => image.naturalWidth > 0)")
+    assert [text for kind, text in page.messages if kind in ("error", "warning", "failed")] == []
+    assert page.requests
+    assert all(url.startswith(("file:", "data:")) for url in page.requests)
 
 
 def test_the_readme_is_short():
