@@ -1,6 +1,7 @@
 """The documentation is complete, its links have targets, and its examples work."""
 
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -212,6 +213,33 @@ def test_the_figure_of_the_contributor_page_shows_the_switching_times():
     assert axes.get_xlabel() == "Switching time"
     assert sum(bar.get_height() for bar in axes.patches) == result.var["velocity_genes"].sum()
     assert not names["draw"](simulated_result(dynamical=False), style=plotting.Style()).axes[0].patches
+
+
+def test_the_module_of_the_how_to_page_leaves_the_targets_of_its_host_alone(tmp_path):
+    page = DOCS / "how_to/module.md"
+    ours, changed = code_blocks(page, "python")
+    (tmp_path / "Snakefile").write_text(f"{ours}\n{changed}".replace("path/to/veloshard", str(ROOT)))
+    (tmp_path / "config.yaml").write_text(code_blocks(page, "yaml")[0])
+    (tmp_path / "pancreas.h5ad").touch()
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--quiet", "host"]
+    for target, planned, not_planned in [
+        ("all", "summarize", "velocity_draw_figure"),
+        ("velocity_all", "velocity_all", "summarize"),
+    ]:
+        process = subprocess.run([*command, "--", target], cwd=tmp_path, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        rules = {
+            line.split()[0] for line in (process.stdout + process.stderr).splitlines() if line.split()[1:] == ["1"]
+        }
+        assert planned in rules
+        assert not_planned not in rules
+
+
+@pytest.mark.parametrize(
+    "name", re.findall(r"^   ([a-z_]+\.[\w.]+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE)
+)
+def test_functions_of_the_api_page_are_documented(name):
+    assert len(pkgutil.resolve_name(f"veloshard.{name}").__doc__.splitlines()) > 1
 
 
 @pytest.fixture(scope="module")
