@@ -12,7 +12,7 @@ NOTES = Path(__file__).resolve().parent / "method_notes"
 
 KIND = {
     "native": "Native method: fits each gene on its own, in the environment of the workflow.",
-    "precomputed": "Import: computes no velocities.",
+    "precomputed": "Import: velocities are read from a file and not computed.",
     "model": "Model of another group: one job per dataset, in an environment of its own.",
 }
 
