@@ -177,6 +177,24 @@ def code_blocks(page, language):
     return [textwrap.dedent(code) for _, code in blocks]
 
 
+@pytest.mark.parametrize("page", [*PAGES, *generate_methods.NOTES.glob("*.md"), ROOT / "README.md"], ids=name_of)
+def test_configs_in_examples_have_known_options(page):
+    schema, descriptions = generate_options.load_schema(), generate_options.load_methods()
+    dataset = schema["$defs"]["dataset"]["properties"].keys()
+    for config in map(yaml.safe_load, code_blocks(page, "yaml")):
+        if "title" in config:
+            continue  # the description of a method
+        config = config.get("velocity", config)
+        # a part of a dataset, or a config
+        assert config.keys() <= dataset or config.keys() <= schema["properties"].keys()
+        for options in [*config.get("datasets", {}).values(), config.get("defaults", {})]:
+            assert options.keys() <= dataset
+        for name, options in config.get("methods", {}).items():
+            method = options.get("method", name)
+            if method not in EXAMPLES:
+                assert options.keys() - {"method"} <= descriptions[method]["properties"].keys()
+
+
 def test_the_method_of_the_contributor_page_fulfills_the_contract(tmp_path, monkeypatch):
     page = DOCS / "contributing/add_a_method.md"
     (tmp_path / "total_ratio.py").write_text(code_blocks(page, "python")[0])
