@@ -2,8 +2,8 @@
 
 Qin, Bingham, La Manno, Langenau, Pinello, "Pyro-Velocity: probabilistic RNA velocity inference from single-cell data",
 bioRxiv 2022.09.12.507691. The library is licensed under AGPL-3.0. This file is under the license of the workflow and
-imports the library. The process that runs it combines both, and whoever passes on that combination, or offers it over
-a network, must comply with AGPL-3.0. The rest of the workflow does not import the library: it exchanges files with that
+imports the library. The process that runs it combines both, and who passes on that combination, or offers it over a
+network, must comply with AGPL-3.0. The rest of the workflow does not import the library: it exchanges files with that
 process.
 
 Defaults that differ from those of the library's class follow `train_dataset`, the authors' own pipeline: priors are

@@ -59,11 +59,45 @@ def state_at(tau, u0, s0, alpha, beta, gamma):
 
 @vectorize([float64(*4 * [float64])], cache=True)
 def unspliced_at(tau, u0, alpha, beta):
-    """Return the unspliced abundance at time `tau` after it was `u0`; arguments as in `state_at`."""
+    """Return the unspliced abundance at time `tau` after it was `u0`.
+
+    Parameters
+    ----------
+    tau : array_like of float
+        Time since the abundance was `u0`, at least 0.
+    u0 : array_like of float
+        Unspliced abundance at time 0.
+    alpha : array_like of float
+        Transcription rate, in abundance per time; 0 when transcription is off.
+    beta : array_like of float
+        Splicing rate, per time.
+
+    Returns
+    -------
+    ndarray of float64
+        Unspliced abundance, in the broadcast shape of the arguments; NaN where an argument is NaN.
+    """
     return state_at(tau, u0, 0.0, alpha, beta, 2.0 * beta)[0]
 
 
 @vectorize([float64(*6 * [float64])], cache=True)
 def spliced_at(tau, s0, u0, alpha, beta, gamma):
-    """Return the spliced abundance at time `tau` after the state (u0, s0); arguments as in `state_at`."""
+    """Return the spliced abundance at time `tau` after the state (u0, s0).
+
+    Parameters
+    ----------
+    tau : array_like of float
+        Time since the state (u0, s0), at least 0.
+    s0, u0 : array_like of float
+        Spliced and unspliced abundance at time 0.
+    alpha : array_like of float
+        Transcription rate, in abundance per time; 0 when transcription is off.
+    beta, gamma : array_like of float
+        Splicing and degradation rate, per time.
+
+    Returns
+    -------
+    ndarray of float64
+        Spliced abundance, in the broadcast shape of the arguments; NaN where an argument is NaN.
+    """
     return state_at(tau, u0, s0, alpha, beta, gamma)[1]

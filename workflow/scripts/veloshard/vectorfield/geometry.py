@@ -168,7 +168,7 @@ def acceleration(field, coordinates):
 
 
 def curvature(field, coordinates):
-    """Return the curvature vectors (a (f.f) - f (f.a)) / |f|^4 of trajectories.
+    """Return the curvature vectors ``(a (f.f) - f (f.a)) / |f|^4`` of trajectories.
 
     Parameters
     ----------

@@ -117,8 +117,8 @@ def least_action_path(
 ):
     """Return the most likely path of weak noise from one point to another, at any duration.
 
-    Minimizes the geometric action S = (1 / D) int |f| |dx| - f . dx. It is the Freidlin-Wentzell action at the speed
-    |f|, which is the optimal one everywhere (Heymann and Vanden-Eijnden 2008). The search alternates between
+    Minimizes the geometric action ``S = (1 / D) int |f| |dx| - f . dx``. It is the Freidlin-Wentzell action at the
+    speed ``|f|``, which is the optimal one everywhere (Heymann and Vanden-Eijnden 2008). The search alternates between
     minimization steps and even spacing of the points; without it, points would skip the parts of a path with a large
     action. It starts with few points.
 
@@ -137,7 +137,7 @@ def least_action_path(
     diffusion : float
         Diffusion coefficient D, above 0, in unit of the coordinates squared / unit of time.
     length_penalty : float
-        Speed added in quadrature to |f| in the search, but not in the returned action. Without it, detours are free
+        Speed added in quadrature to ``|f|`` in the search, but not in the returned action. Without it, detours are free
         where the field is slow; with it, their length adds to the action.
 
     Returns
@@ -176,7 +176,7 @@ def geometric_action(path, velocity, jacobian, min_speed):
     jacobian : callable
         As in `least_action_path`.
     min_speed : float
-        Speed added in quadrature to |f|, so that the gradient exists where the field is zero.
+        Speed added in quadrature to ``|f|``, so that the gradient exists where the field is zero.
 
     Returns
     -------

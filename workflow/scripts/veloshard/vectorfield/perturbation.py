@@ -104,7 +104,7 @@ def perturbation_effect(field, pcs, perturbed):
 
 
 def knock_out_effect(pcs, pca, genes):
-    """Return the change of velocity by a knock-out, - sum_g |x_g| q_g: transcripts of the genes decay with rate 1.
+    """Return the change of velocity by a knock-out, ``- sum_g |x_g| q_g``: transcripts of the genes decay with rate 1.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def knock_out_effect(pcs, pca, genes):
 def perturbation_transition_matrix(pcs, vectors, distances, *, diffusion=DIFFUSION):
     """Return the transition matrix of drift along vectors and diffusion on the neighbor graph.
 
-    The drift between neighbors i and j is F_ij = sign(e) sqrt|e| with e = (v_i + v_j) / 2 . u_ij, where u_ij is the
+    The drift between neighbors i and j is F_ij = ``sign(e) sqrt|e|`` with e = (v_i + v_j) / 2 . u_ij, where u_ij is the
     unit vector from i to j. The transition rate is max(F_ij, 0) / 2 + D: the Fokker-Planck equation on a graph, as in
     Dynamo 1.5.3, but with sparse matrices.
 

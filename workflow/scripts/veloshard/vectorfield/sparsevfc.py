@@ -44,7 +44,7 @@ MIN_VARIANCE = 1e-8
 
 
 class VectorField(NamedTuple):
-    """Vector field f(x) = sum_m c_m exp(-b |x - x_m|^2).
+    """Vector field ``f(x) = sum_m c_m exp(-b |x - x_m|^2)``.
 
     Attributes
     ----------
@@ -109,10 +109,11 @@ def learn_vector_field(
     """Return the vector field learned from the velocities of cells by sparse vector field consensus.
 
     A velocity y_n is either f(x_n) plus Gaussian noise or uniformly distributed (an outlier). Expectation maximization
-    estimates the inlier probabilities p_n and minimizes sum_n p_n |y_n - f(x_n)|^2 / 2 s^2 + (lambda / 2) tr(C' K C)
-    over the coefficients C (Ma et al. 2013). Control points are coordinates of cells, drawn with probability
-    proportional to speed. If the mean cosine between field and velocities is below `min_cosine`, the field is fitted
-    again with other control points; the fit with the largest cosine is returned.
+    estimates the inlier probabilities p_n and minimizes
+    ``sum_n p_n |y_n - f(x_n)|^2 / 2 s^2 + (lambda / 2) tr(C' K C)`` over the coefficients C (Ma et al. 2013). Control
+    points are coordinates of cells, drawn with probability proportional to speed. If the mean cosine between field and
+    velocities is below `min_cosine`, the field is fitted again with other control points; the fit with the largest
+    cosine is returned.
 
     Velocities are scaled to a root mean square length of 1 before the fit, and the result is scaled back.
 
@@ -319,7 +320,7 @@ def velocity_at(field, coordinates, *, n_threads=1):
 
 
 def kernel(coordinates, control_points, width):
-    """Return the Gaussian kernel exp(-b |x - x_m|^2).
+    """Return the Gaussian kernel ``exp(-b |x - x_m|^2)``.
 
     Parameters
     ----------

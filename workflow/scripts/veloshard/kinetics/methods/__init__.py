@@ -20,12 +20,34 @@ MIN_VELOCITY_GENES = 2
 
 
 def names():
-    """Return the names of all methods, which are the names of the modules in this package."""
+    """Return the names of all methods, which are the names of the modules in this package.
+
+    Returns
+    -------
+    list of str
+        Names in alphabetical order.
+    """
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name):
-    """Return the module of a method; raise ValueError for an unknown name."""
+    """Return the module of a method.
+
+    Parameters
+    ----------
+    name : str
+        Name of the method.
+
+    Returns
+    -------
+    module
+        Module with the functions `fit` and `velocity_genes`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name. The message lists the methods.
+    """
     if name not in names():
         raise ValueError(f"no method {name!r} (there are: {', '.join(names())})")
     return importlib.import_module(f"{__name__}.{name}")
