@@ -232,14 +232,17 @@ def load_ranking(path):
         Table with the types of `ranking_table`.
     """
     numbers = [*ClusterComparison._fields, "likelihood"]
-    return pd.read_csv(
+    table = pd.read_csv(
         path,
         # names stay text, also if they look like numbers or missing values
-        dtype={"cluster": str, "gene": str, "rank": "Int64"} | dict.fromkeys(numbers, np.float64),
+        dtype={"cluster": str, "gene": str, "rank": "Int64"} | dict.fromkeys(numbers, str),
         keep_default_na=False,
-        na_values={name: [""] for name in ["rank", *numbers]},
-        float_precision="round_trip",
+        na_values={"rank": [""]},
     )
+    for name in table.columns.intersection(numbers):
+        # pandas before 3.1 loses digits by default
+        table[name] = np.array([float(text or "nan") for text in table[name]], dtype=np.float64)
+    return table
 
 
 def rankings_for_anndata(ranking, *, clusters):
