@@ -1,7 +1,9 @@
-"""The locks in envs/ have the pins of the environments, with hashes and without local paths."""
+"""Locks have the pins of the environments, with hashes and without local paths; each gets a Python that it supports."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -100,3 +102,50 @@ def test_package_depends_on_what_the_library_imports():
     distributions = packages_distributions()
     imported = {distributions[name][0] for name in imported - sys.stdlib_module_names - {"veloshard"}}
     assert imported == {Requirement(dependency).name for dependency in PROJECT["dependencies"]}
+
+
+@pytest.fixture
+def choose_python(tmp_path):
+    """Return a function that runs envs/python.sh where the given programs, {name: version}, are the only Pythons."""
+
+    def choose(*arguments, programs, **variables):
+        for name in ("python3", *(f"python{version}" for version in CORE_VERSIONS)):
+            answer = f"echo {programs[name]} /path/{name}" if name in programs else "exit 127"
+            (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+            (tmp_path / name).chmod(0o755)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHON"} | variables
+        environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+        command = [ROOT / "envs/python.sh", *arguments]
+        process = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return process.stdout.strip() or process.stderr
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("arguments", "programs", "chosen"),
+    [
+        (["core"], {"python3": "3.12", "python3.12": "3.12", "python3.13": "3.13"}, "/path/python3"),
+        (["core"], {"python3": "3.10", "python3.11": "3.11", "python3.12": "3.12"}, "/path/python3.12"),
+        (["core", "--newest"], {"python3": "3.12", "python3.11": "3.11", "python3.13": "3.13"}, "/path/python3.13"),
+        (["cellrank"], {"python3": "3.11", "python3.12": "3.12", "python3.13": "3.13"}, "/path/python3.12"),
+    ],
+)
+def test_python_is_python3_where_it_is_supported_and_otherwise_the_newest(choose_python, arguments, programs, chosen):
+    assert choose_python(*arguments, programs=programs) == chosen
+
+
+def test_named_python_is_taken_or_refused(choose_python):
+    programs = {"python3": "3.12", "python3.11": "3.11", "python3.13": "3.10"}
+    assert choose_python("core", programs=programs, PYTHON="python3.11") == "/path/python3.11"
+    refused = choose_python("core", programs=programs, PYTHON="python3.13")
+    assert "needs Python 3.11, 3.12, 3.13 or 3.14 with venv, and PYTHON=python3.13 is not one" in refused
+    assert choose_python("cellrank", programs=programs, PYTHON="python3.13") == (
+        "the environment cellrank needs Python 3.12 with venv, and there is none; try: make PYTHON=/path/to/python\n"
+    )
+
+
+def test_supported_python_that_is_not_found_is_named(choose_python):
+    assert "core needs Python 3.11, 3.12, 3.13 or 3.14 with venv, and there is none" in choose_python(
+        "core", programs={"python3": "3.10"}
+    )
