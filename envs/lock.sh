@@ -16,9 +16,12 @@ trap 'rm -rf "$tools"' EXIT
 
 for name in "${names[@]}"; do
     python=$(sed -n 's/^ *- python=\([0-9.]*\).*/\1/p' "$name.yaml")
+    # one lock, with markers, for an environment that several versions of Python can have
+    platform="--python-platform linux"
+    if grep -q '^ *- python=[0-9.]*  # or ' "$name.yaml"; then platform=--universal; fi
     sed -n '/# unlocked/ s/^ *- \([^ ]*\)==.*/\1; sys_platform == "none"/p' "$name.yaml" >"$tools/unlocked.txt"
-    sed -n '/# unlocked/! s/^ *- \([^ ]*==[^ ]*\).*/\1/p' "$name.yaml" |
+    sed -n '/# unlocked/! s/^ *- \([^ ]*==[^#]*\).*/\1/p' "$name.yaml" |
         "$tools/bin/uv" pip compile --quiet --generate-hashes --no-annotate "$@" \
-            --python-version "$python" --python-platform linux --override "$tools/unlocked.txt" \
+            --python-version "$python" $platform --override "$tools/unlocked.txt" \
             --custom-compile-command "make lock" --output-file "$name.lock" -
 done

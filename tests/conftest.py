@@ -58,14 +58,15 @@ def run_workflow():
     """Function that runs Snakemake with a config in a folder; returns the finished process.
 
     snakefile : of a copy of the workflow, if not of this one.
+    python : of another environment, if not of this one.
     """
 
-    def run(config, folder, *arguments, snakefile=SNAKEFILE):
+    def run(config, folder, *arguments, snakefile=SNAKEFILE, python=sys.executable):
         configfile = folder / "config.yaml"
         # what one run compiles, all others find
         config = {"compiled": str(ROOT / ".compiled")} | config
         configfile.write_text(yaml.safe_dump(config), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--directory", folder]
+        command = [python, "-m", "snakemake", "--snakefile", snakefile, "--directory", folder]
         command += ["--configfile", configfile, "--cores", "2", "--nocolor", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 

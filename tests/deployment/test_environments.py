@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 pytestmark = pytest.mark.deployment
 
@@ -22,21 +23,20 @@ print(len(names))
 
 
 def pins(environment):
-    """Return the Python version of an environment, and the versions of the packages that its yaml pins."""
+    """Return the packages that the yaml of an environment pins, whatever the Python."""
     dependencies = yaml.safe_load(environment.read_text())["dependencies"]
-    python = next(part.split("=")[1] for part in dependencies if isinstance(part, str) and part.startswith("python="))
-    packages = next(part["pip"] for part in dependencies if isinstance(part, dict))
-    return python, dict(pin.split("==") for pin in packages)
+    pins = next(part["pip"] for part in dependencies if isinstance(part, dict))
+    return sorted({Requirement(pin).name for pin in pins})
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
 def test_packages_of_a_lock_can_be_installed_and_imported(environment, tmp_path):
-    version, packages = pins(environment)
+    packages = pins(environment)
     installation = subprocess.run(
         [ROOT / "envs/install.sh", environment.stem, tmp_path / "env"], capture_output=True, text=True
     )
-    if f"needs Python {version}, and there is none" in installation.stderr:
-        pytest.skip(f"Python {version} is not installed")
+    if "and there is none" in installation.stderr:
+        pytest.skip(installation.stderr)
     assert installation.returncode == 0, installation.stderr
     python = tmp_path / "env/bin/python"
     process = subprocess.run([python, "-W", "ignore", "-c", IMPORT_ALL, *packages], capture_output=True, text=True)

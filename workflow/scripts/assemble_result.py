@@ -1,7 +1,7 @@
 import anndata
 from veloshard import runtime
 from veloshard.io.fits import load_differential_kinetics, load_fit_cells, load_fit_genes, load_fit_versions
-from veloshard.io.hdf5 import load_arrays
+from veloshard.io.hdf5 import load_arrays, save_anndata
 from veloshard.io.text_files import load_json
 from veloshard.output.anndata_result import add_dense_layers, assemble_result
 from veloshard.output.rankings import load_ranking
@@ -33,7 +33,7 @@ result = assemble_result(
     has_curves=snakemake.params.has_curves,
     **load_arrays(files.graph),
 )
-result.write_h5ad(snakemake.output.result)
+save_anndata(snakemake.output.result, result)
 add_dense_layers(snakemake.output.result, files.prepared, files.fit)
 result.var.to_csv(snakemake.output.genes, index_label="gene")
 result.obs.to_csv(snakemake.output.cells, index_label="cell")

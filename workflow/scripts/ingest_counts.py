@@ -1,4 +1,5 @@
 from veloshard import runtime
+from veloshard.io.hdf5 import save_anndata
 from veloshard.io.prepared import dataset_sizes
 from veloshard.io.text_files import save_json
 from veloshard.preprocessing.ingest import ingest_counts
@@ -11,5 +12,5 @@ counts = ingest_counts(
     key=f"datasets.{snakemake.wildcards.dataset}",
     **snakemake.params.options,
 )
-counts.write_h5ad(snakemake.output.counts)
+save_anndata(snakemake.output.counts, counts)
 save_json(snakemake.output.sizes, dataset_sizes(counts))

@@ -1,5 +1,6 @@
 from veloshard import runtime
+from veloshard.io.hdf5 import save_anndata
 from veloshard.simulation import simulate_counts
 
 runtime.start(snakemake)
-simulate_counts(**snakemake.params.options).write_h5ad(snakemake.output.counts)
+save_anndata(snakemake.output.counts, simulate_counts(**snakemake.params.options))

@@ -28,7 +28,7 @@ def identity_weights(n_cells):
 
 def cliques(n_cliques, size):
     """Return the averaging weights of cells that share all counts within their clique and none with other cells."""
-    return sparse.block_diag([np.full((size, size), 1 / size)] * n_cliques, format="csr")
+    return sparse.block_diag([sparse.csr_matrix(np.full((size, size), 1 / size))] * n_cliques, format="csr")
 
 
 def random_cells(n_cells=1500, n_neighbors=20, seed=0):
@@ -156,7 +156,7 @@ def test_false_discovery_rates_are_over_the_genes_of_a_cluster():
 
 def test_clusters_that_cannot_be_tested_are_nan_with_a_reason():
     codes = np.array([0, 1, 1, 1, 1, 2, 2, 2, -1])
-    weights = sparse.block_diag([np.eye(5), np.full((3, 3), 1 / 3), np.eye(1)], format="csr")
+    weights = sparse.block_diag([sparse.eye(5), np.full((3, 3), 1 / 3), np.eye(1)], format="csr")
     assert effective_cells(weights, codes, 4).reason.tolist() == [
         "it has only one cell",
         "",

@@ -22,7 +22,7 @@ from veloshard.io.fits import (
     save_refit,
 )
 from veloshard.io.graphs import merge_graph_shards
-from veloshard.io.hdf5 import load_arrays, save_arrays
+from veloshard.io.hdf5 import load_arrays, save_anndata, save_arrays
 from veloshard.io.prepared import (
     dataset_sizes,
     load_annotations,
@@ -252,7 +252,7 @@ def test_block_can_be_fitted(prepared_path):
 
 def test_counts_of_some_cells_are_in_the_requested_order_for_any_block_size(tmp_path, monkeypatch):
     counts = two_clusters()
-    counts.write_h5ad(tmp_path / "counts.h5ad")
+    save_anndata(tmp_path / "counts.h5ad", counts)
     cells = counts.obs_names[[31, 2, 17, 3]]
     in_one_block = load_counts(tmp_path / "counts.h5ad", cells)
     monkeypatch.setattr("veloshard.io.prepared.CELLS_AT_ONCE", 7)

@@ -91,8 +91,8 @@ def record():
 def test_results_have_the_verdict_of_their_own_method(record):
     verdicts = {("d", "m"): {"verdict": "doubtful", "words": "because"}, ("d", "other"): {"verdict": "trust"}}
     table = results_table([record, {**record, "dataset": "e"}], verdicts)
-    assert table["verdict"].tolist() == ["doubtful", None]
-    assert table["reasons"].tolist() == ["because", None]
+    assert table["verdict"].fillna("none").tolist() == ["doubtful", "none"]
+    assert table["reasons"].fillna("none").tolist() == ["because", "none"]
     assert table[["cells", "genes", "velocity genes", "warnings"]].to_numpy().tolist() == [[3, 2, 1, 1]] * 2
 
 

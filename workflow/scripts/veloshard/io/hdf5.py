@@ -4,8 +4,10 @@ Strings are UTF-8. A table is a group with one dataset per column. A sparse matr
 indptr, as in AnnData files, so that the same functions read parts of those.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -13,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from veloshard.io import FilePath
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 def save_arrays(path: FilePath, arrays: Mapping[str, Any], **attributes: Any) -> None:
@@ -34,6 +39,25 @@ def save_arrays(path: FilePath, arrays: Mapping[str, Any], **attributes: Any) ->
                 write_sparse(file.create_group(name), values)
             else:
                 write_array(file, name, values)
+
+
+def save_anndata(path: FilePath, data: AnnData) -> None:
+    """Write an AnnData object in the format that older versions of AnnData read too.
+
+    With pandas 3, AnnData 0.13 writes text as nullable strings by default. AnnData reads these from version 0.11 on,
+    but scVelo and dynamo are often installed with an older one.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write.
+    data : AnnData, shape (n_cells, n_genes)
+        Data to write. Text has no missing values; a categorical column may have some.
+    """
+    from anndata import settings
+
+    with settings.override(allow_write_nullable_strings=False):
+        data.write_h5ad(path)
 
 
 def load_arrays(path: FilePath) -> dict[str, Any]:

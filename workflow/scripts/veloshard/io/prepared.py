@@ -14,7 +14,7 @@ from scipy import sparse
 from veloshard import contract
 from veloshard.errors import InputError
 from veloshard.io import FilePath
-from veloshard.io.hdf5 import decode_text, read_columns, read_names, read_rows, read_sparse
+from veloshard.io.hdf5 import decode_text, read_columns, read_names, read_rows, read_sparse, save_anndata
 from veloshard.neighborhood import Neighborhood, as_neighborhood, averaging_weights
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def save_prepared(path: FilePath, prepared: AnnData) -> None:
         Dataset as `prepare_data` returns it. Its ``uns["prepare"]["fingerprint"]`` is set.
     """
     prepared.uns["prepare"]["fingerprint"] = _fingerprint(prepared)
-    prepared.write_h5ad(path)
+    save_anndata(path, prepared)
 
 
 def _fingerprint(prepared: AnnData) -> str:

@@ -159,6 +159,8 @@ def _as_writable(table: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for name in table:
         values = table[name]
+        if isinstance(values.dtype, pd.StringDtype):  # of pandas 3, or nullable text
+            values = values.astype(object)
         if values.dtype.kind not in "biufO" and not isinstance(values.dtype, pd.CategoricalDtype):
             values = (
                 values.astype(object) if pd.api.types.is_extension_array_dtype(values.dtype) else values.astype(str)
