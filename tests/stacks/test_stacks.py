@@ -19,8 +19,8 @@ CLIENTS = Path(__file__).parent / "clients"
 ENVIRONMENTS = ROOT / ".envs"
 NEWEST = ENVIRONMENTS / "newest/bin/python"
 # Largest difference from rounding, relative to the largest value of an array, by the size of its numbers in bytes.
-# Measured, Python 3.13 with numpy 2.5 and scipy 1.18 against 3.11 with 2.4 and 1.17: 3e-16 in the standard errors of the
-# dynamical fit, all other arrays identical. A float32 that is rounded the other way differs by 6e-8.
+# Measured, Python 3.13 with numpy 2.5 and scipy 1.18 against 3.11 with 2.4 and 1.17: 3e-16 in the standard errors of
+# the dynamical fit, all other arrays identical. A float32 that is rounded the other way differs by 6e-8.
 TOLERANCES = {4: 1e-6, 8: 1e-9}
 
 
