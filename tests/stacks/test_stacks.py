@@ -18,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent / "clients"
 ENVIRONMENTS = ROOT / ".envs"
 NEWEST = ENVIRONMENTS / "newest/bin/python"
-# Differences from rounding, relative to the largest value of an array. Measured: see the test.
-TOLERANCE = 1e-9
+# Largest difference from rounding, relative to the largest value of an array, by the size of its numbers in bytes.
+# Measured, Python 3.13 with numpy 2.5 and scipy 1.18 against 3.11 with 2.4 and 1.17: 3e-16 in the standard errors of
+# the dynamical fit, all other arrays identical. A float32 that is rounded the other way differs by 6e-8.
+TOLERANCES = {4: 1e-6, 8: 1e-9}
 
 
 def version_of(python):
@@ -93,18 +95,24 @@ def difference(actual, expected):
     return float(np.abs(actual[is_finite] - expected[is_finite]).max() / (largest or 1))
 
 
+def tolerance_of(array):
+    """Return the largest difference that an array may have; nothing but numbers with a fraction may have one."""
+    dtype = np.asarray(array).dtype
+    return TOLERANCES[dtype.itemsize] if dtype.kind == "f" else 0
+
+
 def test_results_of_the_newest_python_agree_with_those_of_this_environment(results_of_newest, compute):
     expected, actual = arrays_of(compute(sys.executable)), arrays_of(results_of_newest)
     assert {"dynamical/fit.h5:layers/velocity", "stochastic/analyses.h5:graph/data"} <= expected.keys()
     assert actual.keys() == expected.keys()
     differences = {name: difference(actual[name], expected[name]) for name in expected}
-    assert {name: value for name, value in differences.items() if not value <= TOLERANCE} == {}
+    assert {name: value for name, value in differences.items() if not value <= tolerance_of(expected[name])} == {}
 
 
 def test_a_difference_above_the_tolerance_is_noticed():
     values = np.array([1.0, np.nan, -3.0])
     assert difference(values, values) == 0
-    assert difference(values * (1 + 1e-8), values) > TOLERANCE
+    assert difference(values * (1 + 1e-8), values) > tolerance_of(values)
     assert difference(values.astype(np.float32), values) == np.inf
     assert difference(np.array([1.0, 2.0, -3.0]), values) == np.inf
     assert difference(np.array(["a", "b"]), np.array(["a", "c"])) == np.inf
@@ -116,8 +124,10 @@ def test_older_anndata_reads_files_of_the_newest(results_of_newest, environment)
     python = ENVIRONMENTS / environment / "bin/python" if environment else sys.executable
     if not Path(python).exists():
         pytest.skip(f"no environment {environment}: `make test-peers` builds it")
-    code = "import anndata, sys; print(*(anndata.read_h5ad(path).obs['clusters'].iloc[0] for path in sys.argv[1:]))"
-    files = [results_of_newest / name for name in ("counts.h5ad", "prepared.h5ad")]
-    process = subprocess.run([python, "-c", code, *files], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.split() == ["Progenitor", "Progenitor"]
+    code = "import anndata, sys; print('|'.join(anndata.read_h5ad(sys.argv[1]).obs['clusters']))"
+    for name in ("counts.h5ad", "prepared.h5ad"):
+        process = subprocess.run([python, "-c", code, results_of_newest / name], capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        with h5py.File(results_of_newest / name) as file:
+            clusters = file["obs/clusters/categories"].asstr()[()][file["obs/clusters/codes"][()]]
+        assert process.stdout.strip() == "|".join(clusters)
