@@ -174,6 +174,9 @@ def test_only_models_are_fitted_to_requested_controls():
     traits = resolve_traits(completed, DESCRIPTIONS)
     assert traits["velovi"]["controls"] == ["thinned"]
     assert traits["dynamical"]["controls"] == []
+    assert traits["velovi"]["controls_option"] == "trust.refit_models.controls"
+    # the option is named in the reason why a control was not run, so that it must be accepted
+    assert complete(trust={"refit_models": {"controls": ["permuted"]}})["trust"]["refit_models"]["controls"]
 
 
 def test_a_misspelt_trait_is_an_error_that_names_the_near_one(tmp_path):

@@ -52,7 +52,7 @@ rule run_negative_controls:
             cases={"native": []},
             otherwise=fit_file,
         ),
-        modeled=collect(
+        model_outputs=collect(
             "results/{{dataset}}/{{method}}/negative_controls/{control}.h5",
             control=lookup("{method}/controls", within=traits),
         ),
@@ -71,7 +71,8 @@ rule run_negative_controls:
         genes=lookup("datasets/{dataset}/genes", within=config, default={}),
         method=lookup("methods/{method}", within=config),
         references=REFERENCES,
-        modeled=lookup("{method}/controls", within=traits),
+        controls=lookup("{method}/controls", within=traits),
+        controls_option=lookup("{method}/controls_option", within=traits),
         sqrt_transform=lookup("{method}/sqrt_transform", within=traits),
         scale_genes=lookup("{method}/scale_genes", within=traits),
         max_cells=config["trust"]["max_cells"],

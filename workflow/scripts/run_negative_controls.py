@@ -15,7 +15,7 @@ subsample = draw_subsample(prepared, max_cells=params.max_cells, random_state=pa
 model_fits = None
 if files.fit:
     model_fits = {"observed": load_fit(files.fit, cells=prepared.obs_names.isin(subsample.obs_names))}
-    for name, path in zip(params.modeled, files.modeled, strict=True):
+    for name, path in zip(params.controls, files.model_outputs, strict=True):
         model_fits[name] = load_failure_reason(path) or as_fit(
             load_model_output(path), cells=subsample.obs_names, genes=subsample.var_names
         )
@@ -34,6 +34,6 @@ scores = run_negative_controls(
     scale_genes=params.scale_genes,
     random_state=params.random_state,
     model_fits=model_fits,
-    key="trust.refit_models.controls",
+    key=params.controls_option,
 )
 save_json(snakemake.output.scores, scores)

@@ -55,14 +55,15 @@ def resolve_traits(config, descriptions):
             Whether genes are fitted again without clusters that have kinetics of their own.
         `sqrt_transform`, `scale_genes`
             Options of the velocity graph, with `auto` replaced.
-        `controls`
-            Negative controls that an external model is fitted to.
+        `controls`, `controls_option`
+            Negative controls that a model of another group is fitted to, and the option that lists them; empty for
+            other methods.
         `has_posterior`
             Whether the method draws several samples of a posterior.
         `n_layers`
             Number of layers (cells x genes) that are stored, posterior samples included.
         `resources`, `threads`
-            Rows of the resource table and number of threads of an external model.
+            Row of the resource table and number of threads of a model.
     """
     return {name: _resolve(options, config, descriptions) for name, options in config["methods"].items()}
 
@@ -84,6 +85,7 @@ def _resolve(options, config, descriptions):
         "sqrt_transform": traits.get("variance_stabilization", False) if stabilizes == "auto" else stabilizes,
         "scale_genes": traits.get("scale_genes", False) if scales == "auto" else scales,
         "controls": requested["controls"] if is_model and requested is not False else [],
+        "controls_option": "trust.refit_models.controls" if is_model else "",
         "has_posterior": n_samples > 1,
         # a sample is stored once, a layer three times: in shards, fit and result
         "n_layers": traits.get("n_layers", 1) + n_samples / 3,

@@ -137,6 +137,10 @@ def test_a_fit_of_a_model_is_scored_like_a_gene_wise_fit():
     assert observed_only["observed"] == expected["observed"]
     assert observed_only["methods"] == expected["methods"]
     assert "add 'permuted' to trust.refit_models.controls" in observed_only["permuted"]["reason"]
+    precomputed = run_negative_controls(
+        counts, prepared, **options, model_fits={"observed": model_fits["observed"]}, key=""
+    )
+    assert "cannot be computed again" in precomputed["permuted"]["reason"]
     verdict = compute_verdict(
         compute_check_values({"dataset": {"cells": 400, "unspliced_fraction": 0.3}}, observed_only)
     )

@@ -95,7 +95,8 @@ def run_negative_controls(
         subsample. The others are fits of negative controls by their name in `CONTROLS`. For a control on which the
         model failed, the value is a sentence with the reason.
     key : str
-        Name of the option that lists the controls for models, for the reason of a control without a fit.
+        Name of the option that lists the controls for models, for the reason of a control without a fit. Empty if the
+        method cannot be run on a control.
 
     Returns
     -------
@@ -130,7 +131,7 @@ def run_negative_controls(
     for control in CONTROLS:
         model_fit = None
         if model_fits is not None:
-            model_fit = model_fits.get(control, f"the model was not run on this control: add {control!r} to {key}")
+            model_fit = model_fits.get(control, _reason_without_fit(control, key))
         if isinstance(model_fit, str):
             scores[control] = {"reason": model_fit}
             continue
@@ -178,6 +179,13 @@ def refit_method(prepared, method):
         log.info("%s", error)
         velocity_genes = np.zeros(len(block.names), dtype=bool)
     return Refit(fit, velocity_genes, first_moments(layers[0], neighborhood), prepared.obsp["distances"])
+
+
+def _reason_without_fit(control, key):
+    """Return why there is no fit of a control."""
+    if not key:
+        return "precomputed velocities cannot be computed again on this control"
+    return f"the model was not run on this control: add {control!r} to {key}"
 
 
 def _as_refit(fit, prepared):
