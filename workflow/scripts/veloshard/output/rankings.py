@@ -29,14 +29,17 @@ def load_ranking(path: FilePath) -> pd.DataFrame:
     DataFrame
         Table with the types of `ranking_table`.
     """
-    return pd.read_csv(
+    table = pd.read_csv(
         path,
         # names stay text, also if they look like numbers or missing values
-        dtype={"cluster": str, "gene": str, "rank": "Int64"} | dict.fromkeys(NUMBERS, np.float64),
+        dtype={"cluster": str, "gene": str, "rank": "Int64"} | dict.fromkeys(NUMBERS, str),
         keep_default_na=False,
-        na_values={name: [""] for name in ["rank", *NUMBERS]},
-        float_precision="round_trip",
+        na_values={"rank": [""]},
     )
+    for name in table.columns.intersection(NUMBERS):
+        # pandas before 3.1 loses digits by default
+        table[name] = np.array([float(text or "nan") for text in table[name]], dtype=np.float64)
+    return table
 
 
 def rankings_for_anndata(ranking: pd.DataFrame, *, clusters: str) -> dict[str, dict[str, Any]]:
