@@ -36,6 +36,13 @@ def read_declared_inputs(figure):
     return inputs
 
 
+def get_figure_memory(wildcards, input, attempt):
+    """Return the requested memory of a figure in MB: annotations, and the neighbor graph for moments of genes."""
+    sizes = sizes_of(input)
+    # 8 bytes per edge, twice while the parts of the graph are joined
+    return megabytes(2000 * sizes["n_cells"] + 16 * sizes["n_edges"], attempt)
+
+
 rule draw_figure:
     input:
         unpack(get_figure_inputs),
@@ -66,7 +73,7 @@ rule draw_figure:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=annotations_memory,
+        mem_mb=get_figure_memory,
         runtime=annotations_time,
     script:
         "../scripts/draw_figure.py"
