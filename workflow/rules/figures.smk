@@ -71,7 +71,7 @@ rule draw_figure:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=get_memory("read_annotations"),
-        runtime=get_runtime("read_annotations"),
+        mem_mb=get_memory("draw_figure"),
+        runtime=get_runtime("draw_figure"),
     script:
         "../scripts/draw_figure.py"

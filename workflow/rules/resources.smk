@@ -20,6 +20,8 @@ RESOURCES = {
     "compute_embedding": {"memory": {"count": 24, "edge": 100}, "time": {"cell": 2e-3}},
     # annotations, tables and figures of the cells
     "read_annotations": {"memory": {"cell": 2000}, "time": {"cell": 1e-3}},
+    # annotations, and the neighbor graph for moments of genes: 8 bytes per edge, twice while its parts are joined
+    "draw_figure": {"memory": {"cell": 2000, "edge": 16}, "time": {"cell": 1e-3}},
     # counts, normalized and logarithmic
     "score_cell_cycle": {"memory": {"count": 30}, "time": {"count": 1e-6}},
     # two moments, five layers and copies in single precision; indices and weights of edges; the slower solver

@@ -44,5 +44,5 @@ def _shape_of_source(options):
     try:
         with h5py.File(options["source"]) as file:
             return tuple(file[table][file[table].attrs["_index"]].shape[0] for table in ("obs", "var"))
-    except (KeyError, OSError, TypeError):
+    except (AttributeError, KeyError, OSError, TypeError):  # other formats, and indexes of other types
         return None
