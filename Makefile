@@ -74,7 +74,7 @@ test-report: $(core) ## open the report of a run in Chromium (which root on Debi
 test-deployment: $(core) ## run the workflow in the image (`make image`), install all locks
 	.venv/bin/pytest -m deployment
 
-lint: $(core) ## check the form of Python and Snakemake code
+lint: $(core) ## check form, spelling, types, layers and docstrings
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check workflow/Snakefile workflow/rules
@@ -82,6 +82,7 @@ lint: $(core) ## check the form of Python and Snakemake code
 	.venv/bin/codespell
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/pytest -q tests/unit/test_docstrings.py
 
 format: $(core) ## bring Python and Snakemake code into form
 	.venv/bin/ruff check --fix

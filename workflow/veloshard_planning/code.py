@@ -16,9 +16,9 @@ def hash_code(scripts, *names):
     *names : str
         Scripts, and modules of the library that these load by name: paths in `scripts` without suffix.
     """
-    places = [scripts / name for name in names]
+    paths = [scripts / name for name in names]
     files = set()
-    for place in places:
+    for place in paths:
         files |= _imported_files(place.with_suffix(".py"), scripts) | _imported_files(place / "__init__.py", scripts)
     code = hashlib.sha256()
     for path in sorted(files):
