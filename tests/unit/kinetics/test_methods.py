@@ -123,7 +123,7 @@ def test_the_description_has_the_options_of_the_method_and_their_defaults(method
 
 
 def test_the_error_for_an_unknown_method_lists_the_methods():
-    with pytest.raises(ValueError, match="no method 'magic' .there are: dynamical, steady_state, stochastic"):
+    with pytest.raises(ValueError, match=f"no method 'magic' .there are: {', '.join(methods.names())}"):
         methods.load("magic")
 
 
