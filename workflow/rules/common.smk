@@ -65,7 +65,7 @@ def get_method_code(*names):
 wildcard_constraints:
     dataset=get_pattern(config["datasets"]),
     method=get_pattern(config["methods"]),
-    figure=get_pattern(sorted({name for options in config["datasets"].values() for name in options["figures"]["draw"]})),
+    figure=get_pattern({name: None for options in config["datasets"].values() for name in options["figures"]["draw"]}),
     gene_shard=r"\d+-of-\d+",
     cell_shard=r"\d+-of-\d+",
     control="permuted|thinned",

@@ -1,7 +1,7 @@
 """Compilation of the kernels that shards run, once before them, into the folder `compiled` of the config.
 
-The names of the outputs have a hash of the code and the options (`key`), so that another config in the same folder does not
-make later results outdated.
+The names of the outputs have a hash of the code and the options (`key`), so that another config in the same folder does
+not make later results outdated.
 """
 
 

@@ -32,8 +32,9 @@ def get_environment(name, purpose):
 def get_command(program):
     """Return a function for a param: the command that runs a program with the Python of the input `environment`.
 
-    `program` is relative to this folder. Because the function takes input and threads, Snakemake does not compare its value,
-    which has paths of this machine, when it decides about a rerun. Python is isolated (-I) from packages of the user.
+    `program` is relative to this folder. Because the function takes input and threads, Snakemake does not compare its
+    value, which has paths of this machine, when it decides about a rerun. Python is isolated (-I) from packages of the
+    user.
     """
     path = Path(workflow.current_basedir) / program
 

@@ -44,8 +44,8 @@ rule ingest_counts:
         "../scripts/ingest_counts.py"
 
 
-# No fit reads the output, because another root or other clusters are no reason to fit again. An `ancient` input would not
-# do, because Snakemake then overlooks other changes. The job has priority, and a run ends if it fails.
+# No fit reads the output, because another root or other clusters are no reason to fit again. An `ancient` input would
+# not do, because Snakemake then overlooks other changes. The job has priority, and a run ends if it fails.
 rule check_options:
     input:
         counts="results/{dataset}/counts.h5ad",

@@ -234,8 +234,8 @@ def get_vector_field_checks(wildcards):
     }
     if {"perturbations", "regulation"} & requested.keys() and "pca" in options:
         raise WorkflowError(
-            f"dataset {wildcards.dataset!r}: vector_field.perturbations and vector_field.regulation require the loadings of "
-            f"the principal components, which those of datasets.{wildcards.dataset}.pca do not have. Leave out that "
+            f"dataset {wildcards.dataset!r}: vector_field.perturbations and vector_field.regulation require the "
+            f"loadings of the principal components, which those of datasets.{wildcards.dataset}.pca do not have. Leave out that "
             "option, or these two."
         )
     return {**get_dataset_options("clusters")(wildcards), **requested}

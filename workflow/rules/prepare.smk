@@ -1,4 +1,4 @@
-"""Steps that require all genes: selection of cells and genes, normalization, neighbors, embedding, quality, cell cycle."""
+"""Steps that require all genes: selection, normalization, neighbors, embedding, quality and cell cycle."""
 
 
 # a checkpoint, because the numbers of genes and cells determine the number of shards

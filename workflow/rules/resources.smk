@@ -92,12 +92,15 @@ RESOURCES = {
     # layers of the result, and a dense decomposition if terminal states are computed, else a sparse one
     "compute_fate_probabilities": {
         "memory": {"cell_gene": 60, "cell_pair_states_given": 3, "cell_pair_states_computed": 80},
-        "time": {"constant": 30, "cell_gene": 3e-6, "cell_cubed_states_given": 1e-12, "cell_cubed_states_computed": 5e-10},
+        "time": {
+            "constant": 30, "cell_gene": 3e-6, "cell_cubed_states_given": 1e-12, "cell_cubed_states_computed": 5e-10,
+        },
     },
     # transition matrices and kernels; thirty products of all kernels, and their eigenvectors, for five sets of points
     "learn_vector_field": {
         "memory": {
-            "graph_edge": 60, "kernel_byte": 1, "thread_kernel_byte": 1, "control_point_pair": 80, "cell": 500, "cell_pc": 60,
+            "graph_edge": 60, "kernel_byte": 1, "thread_kernel_byte": 1, "control_point_pair": 80, "cell": 500,
+            "cell_pc": 60,
         },
         "time": {"cell_control_point_pair": 5 * 1.2e-9, "control_point_cubed": 5 * 4e-9, "graph_edge": 2e-6},
         "threads": {"cell_control_point_pair": 1.2e-9, "control_point_cubed": 4e-9},
@@ -188,7 +191,7 @@ def get_shard_sizes(wildcards, input, cells, genes, graph_edges):
 
 
 def get_vector_field_sizes(wildcards, cells):
-    """Return the sizes of the vector field of a dataset, for which the library has the same default of control points."""
+    """Return the sizes of the vector field of a dataset. The default of `n_control_points` is that of the library."""
     options, n_pcs = config["datasets"][wildcards.dataset], config["datasets"][wildcards.dataset]["preprocess"]["n_pcs"]
     requested = options["vector_field"] or {}
     points = requested.get("n_control_points", min(max(cells // 20 + 1, 100), 2000))
@@ -223,7 +226,7 @@ def get_amount(rule, resource, wildcards, input):
 
 
 def get_memory(rule):
-    """Return a function for `mem_mb`: the data, and Python with its libraries and Snakemake's own process; times 1.5 per retry."""
+    """Return a function for `mem_mb`: the data plus Python, its libraries and Snakemake, times 1.5 per retry."""
 
     def get_megabytes(wildcards, input, attempt):
         n_bytes = get_amount(rule, "memory", wildcards, input)
@@ -233,7 +236,10 @@ def get_memory(rule):
 
 
 def get_runtime(rule):
-    """Return a function for `runtime`: ten times the expected time, three times what exceeds ten minutes, more per retry."""
+    """Return a function for `runtime`, in minutes.
+
+    It is ten minutes plus ten times the expected time up to ten minutes, and three times the rest, times the attempt.
+    """
 
     def get_minutes(wildcards, input, attempt):
         seconds = get_amount(rule, "time", wildcards, input)

@@ -1,8 +1,8 @@
 """Vector fields of datasets that ask for them: geometry, topography, regulation, trajectories, paths, perturbations."""
 
 
-# It has priority, as `check_options`. It is a rule of its own, because options of a vector field are no reason to assemble
-# results again.
+# It has priority, as `check_options`. It is a rule of its own, because options of a vector field are no reason to
+# assemble results again.
 rule check_vector_field_options:
     input:
         prepared="results/{dataset}/prepared.h5ad",

@@ -58,6 +58,12 @@ def test_the_phase_is_the_one_of_the_code_and_scores_of_the_user_take_precedence
     assert "S_score" not in result.obs
 
 
+def test_settings_of_the_fit_are_stored_for_methods_with_curves(prepared, arrays):
+    assert "recover_dynamics" not in assemble_result(prepared.copy(), **arrays).uns
+    settings = assemble_result(prepared.copy(), **arrays, has_curves=True).uns["recover_dynamics"]
+    assert settings["fit_connected_states"]
+
+
 def test_provenance_has_source_hashes_options_and_versions(prepared, arrays):
     provenance = assemble_result(prepared, **arrays).uns["provenance"]
     assert provenance["source"] == {"source": "liver.h5ad", "format": "h5ad", "sha256": "hash of the source"}
