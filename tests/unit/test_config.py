@@ -18,10 +18,10 @@ def options_in(node, path=()):
     """Return all options below a node of the schema, by dotted key."""
     if "$ref" in node:
         node = {**SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[-1]], **node}
-    found = {".".join(path): node} if "description" in node else {}
+    options = {".".join(path): node} if "description" in node else {}
     for key, child in node.get("properties", {}).items():
-        found |= options_in(child, (*path, key))
-    return found
+        options |= options_in(child, (*path, key))
+    return options
 
 
 OPTIONS = (

@@ -91,8 +91,8 @@ def test_every_gene_has_finite_velocities_or_a_reason(result):
     [
         ("same unspliced", "the same unspliced counts in all cells"),
         ("same spliced", "the same spliced counts in all cells"),
-        ("not a number", "counts that are no finite numbers"),
-        ("infinite", "counts that are no finite numbers"),
+        ("not a number", "counts that are not finite"),
+        ("infinite", "counts that are not finite"),
         ("no unspliced", "no unspliced counts"),
         ("no spliced", "no spliced counts"),
         ("no counts", "no spliced counts"),

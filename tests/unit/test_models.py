@@ -44,9 +44,9 @@ def test_every_description_of_a_model_has_a_program():
 def test_the_description_has_the_options_of_the_program_and_their_defaults(model, description):
     arguments = fit_of(model).args
     assert [argument.arg for argument in arguments.args] == ["cells"]
-    given = dict(zip([a.arg for a in arguments.kwonlyargs], arguments.kw_defaults, strict=True))
-    assert given.pop("folder", None) is None
-    defaults = {name: ast.literal_eval(default) for name, default in given.items()}
+    default_of = dict(zip([a.arg for a in arguments.kwonlyargs], arguments.kw_defaults, strict=True))
+    assert default_of.pop("folder", None) is None
+    defaults = {name: ast.literal_eval(default) for name, default in default_of.items()}
     assert defaults == {name: option["default"] for name, option in description["properties"].items()}
 
 

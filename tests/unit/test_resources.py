@@ -74,8 +74,8 @@ def test_the_table_has_the_rows_that_rules_request_and_no_others(rules):
         name: {row for row, values in rules.RESOURCES.items() if key in values}
         for name, key in (("memory", "memory"), ("runtime", "time"), ("threads", "threads"))
     }
-    for name, found in rows.items():
-        assert found == requested_rows(name)
+    for name, rows_of_table in rows.items():
+        assert rows_of_table == requested_rows(name)
 
 
 def test_every_row_grows_with_the_data(rules, job):

@@ -29,9 +29,9 @@ def test_results_do_not_depend_on_shards_and_threads(
     process = run_workflow(config, tmp_path, "--set-threads", *set_threads)
     assert process.returncode == 0, process.stdout + process.stderr
 
-    expected, found = results(small_run), results(tmp_path / "results")
+    expected, actual = results(small_run), results(tmp_path / "results")
     assert {"fit.h5", "velocity.h5ad", "genes.csv", "cells.csv", "stream.png"} <= {
         path.rsplit("/")[-1] for path in expected
     }
-    assert expected.keys() == found.keys()
-    assert [path for path in expected if expected[path] != found[path]] == []
+    assert expected.keys() == actual.keys()
+    assert [path for path in expected if expected[path] != actual[path]] == []

@@ -50,11 +50,11 @@ def sampled(small_run, small_config, run_workflow, tmp_path_factory):
 
 
 def test_the_fit_is_that_of_the_counts_in_one_file(sampled, small_run):
-    found, expected = (
+    actual, expected = (
         load_fit_genes(folder / "demo/steady_state/fit.h5") for folder in (sampled / "results", small_run)
     )
     for column in expected:
-        np.testing.assert_array_equal(found[column], expected[column])
+        np.testing.assert_array_equal(actual[column], expected[column])
 
 
 def test_cells_have_their_clusters_and_samples(sampled, small_run):

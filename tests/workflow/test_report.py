@@ -137,7 +137,7 @@ def click_result(page, label, button):
 
 def assert_no_messages(page):
     """Check that there were no errors, no other messages and no requests to a network."""
-    complaints = [said for kind, said in page.messages if kind != "log" and not said.startswith(EXPECTED_MESSAGES)]
+    complaints = [text for kind, text in page.messages if kind != "log" and not text.startswith(EXPECTED_MESSAGES)]
     assert not complaints
     assert page.requests
     assert not [url for url in page.requests if not url.startswith(("file:", "data:"))]

@@ -256,19 +256,19 @@ def simulation():
     size = truth.size_factor[order, None]
     counts = [sparse.csc_matrix((layer.toarray()[order] / size).astype(np.float32)) for layer in truth[:2]]
     block = GeneBlock(truth.gene_names, *counts, neighborhood)
-    found = {
+    fits = {
         solver: methods.run(block, method="dynamical", solver=solver, velocity="fitted", fit_all_genes=True)
         for solver in ("mixture", "scvelo")
     }
-    return truth, order, found
+    return truth, order, fits
 
 
 def test_velocities_of_the_mixture_and_ratios_are_nearer_to_the_truth(simulation):
-    truth, order, found = simulation
+    truth, order, fits = simulation
     velocity = truth.velocity[order].T
     expected = np.log2(truth.gamma * truth.unspliced_capture / truth.beta)
     ranks, errors = {}, {}
-    for solver, fit in found.items():
+    for solver, fit in fits.items():
         fitted = fit.genes["status"] == "ok"
         assert fitted.mean() > 0.9
         pairs = zip(fit.layers["velocity"][fitted], velocity[fitted], strict=True)
@@ -279,8 +279,8 @@ def test_velocities_of_the_mixture_and_ratios_are_nearer_to_the_truth(simulation
 
 
 def test_standard_errors_cover_the_truth(simulation):
-    truth, _, found = simulation
-    genes = found["mixture"].genes
+    truth, _, fits = simulation
+    genes = fits["mixture"].genes
     fitted = genes["status"] == "ok"
     expected = np.log(truth.gamma * truth.unspliced_capture / truth.beta)
     error = np.log(genes["fit_gamma"] / genes["fit_beta"]) - expected

@@ -80,9 +80,9 @@ def run(block, *, method, **options):
     broken = ~(_finite(block.spliced) & _finite(block.unspliced))
     if broken.any():
         block = block._replace(spliced=_emptied(block.spliced, broken), unspliced=_emptied(block.unspliced, broken))
-    found = fit(block, **_accepted(fit, options))
-    reason = np.where(broken, "counts that are no finite numbers", found.genes["reason"])
-    return found._replace(genes={**found.genes, "reason": reason})
+    fitted = fit(block, **_accepted(fit, options))
+    reason = np.where(broken, "counts that are not finite", fitted.genes["reason"])
+    return fitted._replace(genes={**fitted.genes, "reason": reason})
 
 
 def select(genes, *, method, **options):
@@ -165,16 +165,16 @@ def option_names(name):
 
 def _require_known(name, options):
     """Raise ValueError for an option that a method does not have, with the nearest of those it has."""
-    known = option_names(name)
+    accepted = option_names(name)
     for option in options:
-        if option not in known:
-            nearest = difflib.get_close_matches(option, known, n=1)
-            advice = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(sorted(known))}"
+        if option not in accepted:
+            nearest = difflib.get_close_matches(option, accepted, n=1)
+            advice = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(sorted(accepted))}"
             raise ValueError(f"the method {name!r} has no option {option!r}; {advice}")
 
 
 def _accepted(function, options):
-    """Those of a method's options that one of its functions takes."""
+    """Return the options of a method that one of its functions takes."""
     return {key: value for key, value in options.items() if key in inspect.signature(function).parameters}
 
 
