@@ -68,8 +68,11 @@ def exported(tmp_path_factory):
     cells.write_h5ad(folder / "prepared.h5ad")
     job = SimpleNamespace(
         input=SimpleNamespace(prepared=folder / "prepared.h5ad", graph=folder / "velocity_graph.h5"),
-        output=[folder / "transition_matrix.h5ad"], rule="export_transition_matrix", threads=1, log=[],
-    )  # fmt: skip
+        output=SimpleNamespace(transition_matrix=folder / "transition_matrix.h5ad"),
+        rule="export_transition_matrix",
+        threads=1,
+        log=[],
+    )
     runpy.run_path(str(ROOT / "workflow/scripts/export_transition_matrix.py"), init_globals={"snakemake": job})
     return folder / "transition_matrix.h5ad"
 
