@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_same_bits import results
+from test_bitwise_identical import results
 
 pytestmark = pytest.mark.cluster
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_same_bits import results
+from test_bitwise_identical import results
 
 pytestmark = pytest.mark.deployment
 
