@@ -51,7 +51,7 @@ def test_a_source_must_be_given(folder, config, run_workflow):
     del bare["methods"]["mine"]["source"]
     process = run_workflow(bare, folder, "--", FIT)
     assert process.returncode != 0
-    assert "Config, methods.mine: 'source' is a required property" in process.stderr
+    assert "Config, methods.mine: 'source' is missing" in process.stderr
 
 
 def test_a_changed_file_is_imported_again_but_not_a_touched_one(finished, config, run_workflow):

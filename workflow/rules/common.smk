@@ -24,7 +24,7 @@ SCRIPTS = WORKFLOW / "scripts"
 RULES = sorted(path.stem for path in SCRIPTS.glob("*.py")) + ["run_model_on_negative_control"]
 
 descriptions = load_descriptions(WORKFLOW / "schemas")
-# a copy, because Snakemake reads this file several times if the workflow is used as a module
+# `complete_config` returns a copy, because Snakemake reads this file several times if the workflow is used as a module
 config = complete_config(config, WORKFLOW / "schemas", descriptions)
 traits = resolve_traits(config, descriptions)
 

@@ -124,7 +124,7 @@ def get_precomputed_source(wildcards):
             f"method {wildcards.method!r}, dataset {wildcards.dataset!r}: there is no file {path!r} (relative to "
             f"{Path.cwd()}). Set methods.{wildcards.method}.source."
         )
-    # as of the counts, the content is tracked as a param
+    # the content is tracked as a param, like that of the counts
     return ancient(path)
 
 
@@ -235,8 +235,8 @@ def get_vector_field_checks(wildcards):
     if {"perturbations", "regulation"} & requested.keys() and "pca" in options:
         raise WorkflowError(
             f"dataset {wildcards.dataset!r}: vector_field.perturbations and vector_field.regulation require the "
-            f"loadings of the principal components, which those of datasets.{wildcards.dataset}.pca do not have. Leave out that "
-            "option, or these two."
+            f"loadings of the principal components, which those of datasets.{wildcards.dataset}.pca do not have. Leave "
+            "out that option, or these two."
         )
     return {**get_dataset_options("clusters")(wildcards), **requested}
 
@@ -323,8 +323,12 @@ def get_figure_inputs(wildcards):
         "ranking": f"{result}/ranking.csv",
         "paga": f"{result}/paga.h5",
     }
-    # some methods lack some analyses
     declared = declared_inputs(SCRIPTS / f"veloshard/plotting/result/{wildcards.figure}.py")
+    if unknown := [name for name in declared if name not in files]:
+        raise WorkflowError(
+            f"figure {wildcards.figure!r}: INPUTS has {unknown[0]!r}, and figures can read {', '.join(files)}."
+        )
+    # some methods lack some analyses
     read = {name: files[name] for name in declared if files[name]}
     return {"prepared": f"{dataset}/prepared.h5ad", **read}
 

@@ -4,6 +4,8 @@ import ast
 import functools
 import hashlib
 
+from snakemake.exceptions import WorkflowError
+
 
 @functools.cache
 def hash_code(scripts, *names):
@@ -45,9 +47,7 @@ def _imported_files(path, scripts):
 @functools.cache
 def declared_inputs(path):
     """Return the constant `INPUTS` of the module of a figure, without importing the module."""
-    values = [
-        ast.literal_eval(node.value)
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INPUTS"
-    ]
-    return values[0]
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INPUTS":
+            return ast.literal_eval(node.value)
+    raise WorkflowError(f"{path} has no tuple INPUTS with the names of the files that the figure reads.")

@@ -16,9 +16,9 @@ PER_DATASET = ("preprocess", "figures")
 # options of earlier versions: the key, its earlier value or type of value (None: any), what to write instead
 RENAMED = (
     ("shards", None, "genes_per_shard, the number of genes that one job fits"),
-    ("fates", None, "fate_probabilities: true, or options such as fate_probabilities: {n_states: 3}"),
-    ("transitions", None, "transition_matrix: true"),
-    ("trust.model_controls", None, "trust.refit_models: true, or trust.refit_models: {controls: [permuted]}"),
+    ("fates", None, "fate_probabilities: true or false, or options such as fate_probabilities: {n_states: 3}"),
+    ("transitions", None, "transition_matrix: true or false"),
+    ("trust.model_controls", None, "trust.refit_models: true or false, or trust.refit_models: {controls: [permuted]}"),
     ("datasets.*.vector_field.n_controls", None, "n_control_points"),
     ("defaults.vector_field.n_controls", None, "n_control_points"),
     ("figures.palette", list, "a mapping of cluster labels to colors, such as {Alpha: '#1f77b4'}"),
@@ -92,7 +92,8 @@ def add_datasets(config, samples_schema):
     for part in ("annotations", *PER_DATASET):
         if not isinstance(defaults.get(part, {}), dict):
             raise WorkflowError(f"Config, defaults.{part}: give options, not {defaults[part]!r}")
-    if "samples" in config:
+    # a value of another type is refused by the check against the schema
+    if isinstance(config.get("samples"), str):
         rows = read_samples(config["samples"], samples_schema)
         datasets = add_samples(datasets, rows, defaults.get("annotations") or {})
     # options that are merged by their own keys are added after the check
