@@ -187,8 +187,8 @@ def test_an_expected_transition_reruns_checks_and_verdicts(plan):
     assert planned == checked | {"compute_verdict"} | ENDS | COMPARED
 
 
-def test_another_bound_of_differential_kinetics_keeps_the_fits(plan):
-    assert plan(kinetics={"max_q": 0.2}) == KINETICS | ENDS
+def test_another_bound_of_differential_kinetics_keeps_the_fits_and_figures_without_it(plan):
+    assert plan(kinetics={"max_q": 0.2}) == KINETICS | {"assemble_result"}
 
 
 def test_a_refit_reruns_all_rules_after_the_fit(plan):
