@@ -64,12 +64,12 @@ def compute_velocity_embedding(
 def unscaled_velocity_embedding(
     transition_matrix: sparse.csr_matrix, embedding: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Return the expected displacement of each cell on an embedding.
+    """Return the velocity of each cell on an embedding, in no particular unit.
 
     It is v_i = sum_j (T_ij - mean_j T_ij) d_ij over the stored T_ij with j != i, where d_ij is the unit vector from
     cell i to cell j, or zero where both have the same coordinates. The mean is subtracted because an uneven density of
-    cells alone would give a displacement (La Manno et al. 2018, Bergen et al. 2020). The displacement of a cell depends
-    on its own row of the transition matrix only.
+    cells alone would give a velocity (La Manno et al. 2018, Bergen et al. 2020). The velocity of a cell depends on its
+    own row of the transition matrix only.
 
     Parameters
     ----------
@@ -84,10 +84,10 @@ def unscaled_velocity_embedding(
         Zero for a cell without transitions, NaN for a cell that is not on the embedding.
     """
     coordinates = np.ascontiguousarray(embedding, dtype=np.float64)
-    displacements: NDArray[np.float64] = _expected_displacements(
+    velocity_embedding: NDArray[np.float64] = _project_velocities(
         transition_matrix.indptr, transition_matrix.indices, transition_matrix.data, coordinates
     )
-    return displacements
+    return velocity_embedding
 
 
 def velocity_grid(
@@ -236,9 +236,9 @@ def direction_score(
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _expected_displacements(indptr, indices, probabilities, coordinates):  # type: ignore[no-untyped-def]
+def _project_velocities(indptr, indices, probabilities, coordinates):  # type: ignore[no-untyped-def]
     n_cells, n_dims = coordinates.shape
-    displacements = np.zeros((n_cells, n_dims))
+    velocity_embedding = np.zeros((n_cells, n_dims))
     for cell in prange(n_cells):
         displacement = np.empty(n_dims)
         is_missing = math.isnan(coordinates[cell].sum())
@@ -257,11 +257,11 @@ def _expected_displacements(indptr, indices, probabilities, coordinates):  # typ
                 continue
             inverse_length = 1.0 / math.sqrt(squares) if squares != 0.0 else 0.0
             for dim in range(n_dims):
-                displacements[cell, dim] += probabilities[edge] * displacement[dim] * inverse_length
+                velocity_embedding[cell, dim] += probabilities[edge] * displacement[dim] * inverse_length
                 sum_of_units[dim] += displacement[dim] * inverse_length
             total += probabilities[edge]
             n_neighbors += 1
         if n_neighbors > 0:
             for dim in range(n_dims):
-                displacements[cell, dim] -= total / n_neighbors * sum_of_units[dim]
-    return displacements
+                velocity_embedding[cell, dim] -= total / n_neighbors * sum_of_units[dim]
+    return velocity_embedding
