@@ -195,6 +195,13 @@ def test_a_figure_of_a_vector_field_needs_no_analysis_that_it_does_not_show(smal
     assert planned == FIT | GRAPH | {"learn_vector_field", "compute_topography", "draw_vector_field"}
 
 
+def test_a_figure_of_a_comparison_needs_no_verdict(small_run, small_config, run_workflow):
+    arguments = ["--dry-run", "--forcerun", "merge_fits", "--", "results/demo/figures/agreement.png"]
+    planned = planned_rules(run_workflow(small_config(), small_run.parent, *arguments))
+    assert {"compare_methods", "draw_comparison"} <= planned
+    assert planned.isdisjoint({"compute_verdict", "run_negative_controls", "compute_confidence", "compute_paga"})
+
+
 def test_a_figure_of_the_counts_needs_no_fit(small_run, small_config, run_workflow):
     target = "results/demo/dynamical/figures/quality.png"
     arguments = ["--dry-run", "--forcerun", "prepare_data", "--", target]

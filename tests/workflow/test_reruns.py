@@ -15,7 +15,7 @@ FIT = {"fit_genes", "merge_fits"}
 GRAPH = {"compute_velocity_graph", "merge_velocity_graph"}
 ENDS = {"assemble_result", "draw_figure"}
 # with at least two methods
-COMPARED = {"compare_methods", "draw_comparison"}
+COMPARED = {"compare_methods", "summarize_methods", "draw_comparison"}
 AFTER_GRAPH = {"compute_velocity_embedding", "compute_pseudotime", "compute_paga", "compute_verdict"} | ENDS
 AFTER_FIT = GRAPH | {"compute_confidence", "rank_genes"} | AFTER_GRAPH
 # of methods that fit curves
@@ -184,7 +184,7 @@ def test_another_config_leaves_finished_results_alone(small_config, run_workflow
 def test_an_expected_transition_reruns_checks_and_verdicts(plan):
     checked = {"check_options", "summarize_quality"}
     planned = plan(datasets=dataset(expected=[["Progenitor", "Intermediate"]]))
-    assert planned == checked | {"compute_verdict"} | ENDS | COMPARED
+    assert planned == checked | {"compute_verdict", "summarize_methods"} | ENDS
 
 
 def test_another_bound_of_differential_kinetics_keeps_the_fits_and_figures_without_it(plan):

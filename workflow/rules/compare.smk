@@ -5,16 +5,11 @@ rule compare_methods:
     input:
         prepared="results/{dataset}/prepared.h5ad",
         sizes="results/{dataset}/prepared_sizes.json",
-        embedding="results/{dataset}/embedding.h5",
         truth=get_truth,
         fit=get_fits,
-        time=collect("results/{{dataset}}/{method}/pseudotime.h5", method=traits),
-        projection=collect("results/{{dataset}}/{method}/velocity_embedding.h5", method=traits),
-        confidence=collect("results/{{dataset}}/{method}/confidence.h5", method=traits),
-        trust=collect("results/{{dataset}}/{method}/trust.json", method=traits),
+        pseudotime=collect("results/{{dataset}}/{method}/pseudotime.h5", method=traits),
     output:
         pairs="results/{dataset}/comparison.csv",
-        methods="results/{dataset}/methods.csv",
         cells="results/{dataset}/agreement.csv",
     log:
         "logs/{dataset}/compare_methods.log",
@@ -23,8 +18,6 @@ rule compare_methods:
     params:
         code=get_code("compare_methods"),
         methods=list(traits),
-        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
-        root=lookup("datasets/{dataset}/root", within=config, default=""),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -32,6 +25,36 @@ rule compare_methods:
         runtime=get_runtime("compare_methods"),
     script:
         "../scripts/compare_methods.py"
+
+
+rule summarize_methods:
+    input:
+        prepared="results/{dataset}/prepared.h5ad",
+        sizes="results/{dataset}/prepared_sizes.json",
+        embedding="results/{dataset}/embedding.h5",
+        cells="results/{dataset}/agreement.csv",
+        fit=get_fits,
+        velocity_embedding=collect("results/{{dataset}}/{method}/velocity_embedding.h5", method=traits),
+        confidence=collect("results/{{dataset}}/{method}/confidence.h5", method=traits),
+        trust=collect("results/{{dataset}}/{method}/trust.json", method=traits),
+    output:
+        methods="results/{dataset}/methods.csv",
+    log:
+        "logs/{dataset}/summarize_methods.log",
+    benchmark:
+        "results/benchmarks/{dataset}/summarize_methods.jsonl"
+    params:
+        code=get_code("summarize_methods"),
+        methods=list(traits),
+        clusters=lookup("datasets/{dataset}/clusters", within=config, default=""),
+        root=lookup("datasets/{dataset}/root", within=config, default=""),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=get_memory("summarize_methods"),
+        runtime=get_runtime("summarize_methods"),
+    script:
+        "../scripts/summarize_methods.py"
 
 
 rule draw_comparison:

@@ -84,10 +84,15 @@ RESOURCES = {
         "time": {"subsample_cell_gene": 2e-5, "count": 1e-6},
         "threads": {"subsample_cell_gene": 2e-5, "count": 1e-6},
     },
-    # products of velocities for each pair of methods and each neighbor; blocks of genes, ranks of 2000 cells
+    # products of velocities for each pair of methods, blocks of genes, ranks of 2000 cells; the neighbor graph
     "compare_methods": {
         "memory": {"pair_cell": 32, "edge": 60, "method": 2e7, "method_cell": 16, "method_gene": 8000},
-        "time": {"pair_cell_gene": 2e-8, "method_edge_gene": 2e-8},
+        "time": {"pair_cell_gene": 2e-8},
+    },
+    # products of velocities for each neighbor, blocks of genes
+    "summarize_methods": {
+        "memory": {"edge": 60, "method": 2e7, "method_cell": 16},
+        "time": {"method_edge_gene": 2e-8},
     },
     # layers of the result, and a dense decomposition if terminal states are computed, else a sparse one
     "compute_fate_probabilities": {

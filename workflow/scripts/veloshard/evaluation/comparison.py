@@ -25,10 +25,8 @@ from veloshard.labels import cluster_codes, in_cluster
 # names of the truth among the methods, and of the mean over all pairs of methods; no method can have such a name
 TRUTH, ALL = "(truth)", "(all)"
 
-
 # column of `obs` with the true time of each cell
 TRUE_TIME = "true_time"
-
 
 # column with the names of the cells; no method can have such a name
 CELL = "(cell)"
@@ -39,13 +37,12 @@ class ResultFiles(NamedTuple):
 
     Attributes
     ----------
-    fit, time, projection, confidence, trust : str
-        Merged fit, pseudotimes, velocity embedding, confidence and verdict.
+    fit, velocity_embedding, confidence, trust : str
+        Merged fit, velocities on the embedding, confidence and verdict.
     """
 
     fit: str
-    time: str
-    projection: str
+    velocity_embedding: str
     confidence: str
     trust: str
 
@@ -69,19 +66,60 @@ class Comparison(NamedTuple):
     uns: dict
 
 
-def compare_methods(methods, *, prepared, embedding, truth=(), clusters="", root=""):
-    """Return the tables of a comparison of methods.
+def compare_methods(fits, pseudotimes, *, prepared, truth=()):
+    """Return the agreement of each pair of methods, and of each method with the truth if it is known.
+
+    Parameters
+    ----------
+    fits, pseudotimes : dict of str to path
+        Merged fit and pseudotimes of each method. At least two methods are required.
+    prepared : path
+        File of the prepared dataset. Its column `true_time`, if there is one, holds the true time.
+    truth : path, optional
+        File that may hold true velocities (see `load_true_velocity`).
+
+    Returns
+    -------
+    dict of str to DataFrame
+        `pairs` has one row per pair of methods, and one row per method and the truth, if it is available (`pair_row`).
+        `cells` has one row per cell, with the mean cosine of its velocities over all pairs of methods (`ALL`) and over
+        the pairs of each method (its name), and its cosine with the truth (``"<name> (truth)"``).
+    """
+    dataset, obs = load_prepared(prepared), load_annotations(prepared).obs
+    genes = {name: load_fit_genes(fit)["velocity_genes"] for name, fit in fits.items()}
+    readers = {name: _velocity_reader(fit) for name, fit in fits.items()}
+    times = {name: _load_pseudotimes(fits[name], pseudotimes[name]) for name in fits}
+    true_velocity = load_true_velocity(truth, dataset) if truth else None
+    if true_velocity:
+        genes[TRUTH], readers[TRUTH] = true_velocity
+    if TRUE_TIME in obs:
+        # all pseudotimes of a method are compared with the true time
+        true_time = pd.to_numeric(obs[TRUE_TIME], errors="coerce").to_numpy(np.float64)
+        times[TRUTH] = dict.fromkeys(PSEUDOTIMES, true_time)
+
+    agreements = velocity_agreements(lambda name, rows: readers[name](rows), genes, len(obs))
+    names = [*fits, TRUTH] if TRUTH in genes | times else fits
+    pairs = [
+        pair_row(first, second, agreements.get((first, second)), times.get(first, {}), times.get(second, {}))
+        for first, second in combinations(names, 2)
+    ]
+    cells = pd.DataFrame({CELL: dataset.cells, **_cell_columns(agreements, fits)})
+    return {"pairs": pd.DataFrame(pairs), "cells": cells}
+
+
+def summarize_methods(methods, *, prepared, embedding, cells, clusters="", root=""):
+    """Return a table with the verdict of each method and what it depends on.
 
     Parameters
     ----------
     methods : dict of str to ResultFiles
-        Result files of each method. At least two methods are required.
+        Result files of each method.
     prepared : path
-        File of the prepared dataset. Its column `true_time`, if there is one, holds the true time.
+        File of the prepared dataset.
     embedding : path
         File with the embedding.
-    truth : path, optional
-        File that may hold true velocities (see `load_true_velocity`).
+    cells : path
+        CSV file with the table `cells` of `compare_methods`.
     clusters : str
         Column of `obs` with the clusters, empty for none.
     root : str
@@ -89,33 +127,12 @@ def compare_methods(methods, *, prepared, embedding, truth=(), clusters="", root
 
     Returns
     -------
-    dict of str to DataFrame
-        `pairs` has one row per pair of methods, and one row per method and the truth, if it is available (`pair_row`).
-        `methods` has one row per method (`method_row`). `cells` has one row per cell, with the mean cosine of its
-        velocities over all pairs of methods (`ALL`) and over the pairs of each method (its name), and its cosine with
-        the truth (``"<name> (truth)"``).
+    DataFrame
+        One row per method (`method_row`).
     """
     dataset, obs = load_prepared(prepared), load_annotations(prepared).obs
-    genes = {name: load_fit_genes(files.fit)["velocity_genes"] for name, files in methods.items()}
-    readers = {name: _velocity_reader(files.fit) for name, files in methods.items()}
-    pseudotimes = {name: _load_pseudotimes(files) for name, files in methods.items()}
-    true_velocity = load_true_velocity(truth, dataset) if truth else None
-    if true_velocity:
-        genes[TRUTH], readers[TRUTH] = true_velocity
-    if TRUE_TIME in obs:
-        # all pseudotimes of a method are compared with the true time
-        true_time = pd.to_numeric(obs[TRUE_TIME], errors="coerce").to_numpy(np.float64)
-        pseudotimes[TRUTH] = dict.fromkeys(PSEUDOTIMES, true_time)
-
-    agreements = velocity_agreements(lambda name, rows: readers[name](rows), genes, len(obs))
-    names = [*methods, TRUTH] if TRUTH in genes | pseudotimes else methods
-    pairs = [
-        pair_row(
-            first, second, agreements.get((first, second)), pseudotimes.get(first, {}), pseudotimes.get(second, {})
-        )
-        for first, second in combinations(names, 2)
-    ]
-    cells = _cell_columns(agreements, methods)
+    # text to float64 by Python, because pandas before 3.1 loses digits by default
+    agreement = pd.read_csv(cells, index_col=CELL, dtype=str, keep_default_na=False)
     # without clusters, all cells are in one cluster
     codes = cluster_codes(obs, clusters)[1] if clusters else np.zeros(len(obs), dtype=np.int64)
     of_dataset = {
@@ -124,12 +141,11 @@ def compare_methods(methods, *, prepared, embedding, truth=(), clusters="", root
         "codes": codes,
         "in_root_cluster": in_cluster(obs, clusters, root),
     }
-    rows = [method_row(name, files, cells[name], **of_dataset) for name, files in methods.items()]
-    return {
-        "pairs": pd.DataFrame(pairs),
-        "methods": pd.DataFrame(rows),
-        "cells": pd.DataFrame({CELL: dataset.cells, **cells}),
-    }
+    rows = [
+        method_row(name, files, np.array([float(text or "nan") for text in agreement[name]]), **of_dataset)
+        for name, files in methods.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def pair_row(first, second, agreement, first_times, second_times):
@@ -196,7 +212,7 @@ def method_row(name, files, cosine_with_others, *, distances, embedding, codes, 
         them in a column such as ``"A > B"``. NaN where a value is not defined.
     """
     genes, verdict = load_fit_genes(files.fit), load_json(files.trust)
-    velocity_embedding = load_arrays(files.projection)["velocity_embedding"]
+    velocity_embedding = load_arrays(files.velocity_embedding)["velocity_embedding"]
     directions = {f"{row['from']} > {row['to']}": _or_nan(row["direction"]) for row in verdict["transitions"]}
     direction_from_root = math.nan
     if in_root_cluster is not None:
@@ -260,10 +276,10 @@ def _velocity_reader(path):
     return lambda rows: load_fit_layer(path, "velocity", genes=rows)
 
 
-def _load_pseudotimes(files):
+def _load_pseudotimes(fit, pseudotimes):
     """Return the pseudotimes and end points of a method, and its own time of the cells as `model_time`."""
-    cell_columns, _ = load_fit_cells(files.fit)
-    return load_arrays(files.time) | ({"model_time": cell_columns["time"]} if "time" in cell_columns else {})
+    cell_columns, _ = load_fit_cells(fit)
+    return load_arrays(pseudotimes) | ({"model_time": cell_columns["time"]} if "time" in cell_columns else {})
 
 
 def _quantile(values, share=0.5):
