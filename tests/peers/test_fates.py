@@ -178,7 +178,7 @@ def result(request, run, tmp_path_factory):
             [
                 ROOT / ".envs/cellrank/bin/python", "-I", ROOT / "workflow/scripts/compute_fate_probabilities.py",
                 "--result", run.result / "velocity.h5ad", "--options", json.dumps(options),
-                "--fates", "fate_probabilities.csv", "--drivers", "lineage_drivers.csv",
+                "--fate-probabilities", "fate_probabilities.csv", "--lineage-drivers", "lineage_drivers.csv",
                 "--summary", "fate_summary.json",
             ],
             cwd=folder, check=True, capture_output=True,

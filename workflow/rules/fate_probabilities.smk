@@ -7,8 +7,8 @@ rule compute_fate_probabilities:
         sizes="results/{dataset}/prepared_sizes.json",
         environment=get_cellrank_environment,
     output:
-        fates="results/{dataset}/{method}/fate_probabilities.csv",
-        drivers="results/{dataset}/{method}/lineage_drivers.csv",
+        fate_probabilities="results/{dataset}/{method}/fate_probabilities.csv",
+        lineage_drivers="results/{dataset}/{method}/lineage_drivers.csv",
         summary="results/{dataset}/{method}/fate_summary.json",
     log:
         "logs/{dataset}/{method}/compute_fate_probabilities.log",
@@ -26,6 +26,7 @@ rule compute_fate_probabilities:
         mem_mb=get_memory("compute_fate_probabilities"),
         runtime=get_runtime("compute_fate_probabilities"),
     shell:
-        "{params.command} --result {input.result:q} --options {params.options:q} --fates {output.fates:q}"
-        " --drivers {output.drivers:q} --summary {output.summary:q} > {log:q} 2>&1"
+        "{params.command} --result {input.result:q} --options {params.options:q}"
+        " --fate-probabilities {output.fate_probabilities:q} --lineage-drivers {output.lineage_drivers:q}"
+        " --summary {output.summary:q} > {log:q} 2>&1"
         " || {{ tail -n 1 {log:q} >&2; exit 1; }}"

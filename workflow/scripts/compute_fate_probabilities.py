@@ -1,7 +1,7 @@
 r"""Compute fate probabilities with CellRank, in the Python environment of envs/cellrank.yaml.
 
     compute_fate_probabilities.py --result velocity.h5ad --options '{...}' \
-        --fates fate_probabilities.csv --drivers lineage_drivers.csv --summary fate_summary.json
+        --fate-probabilities fate_probabilities.csv --lineage-drivers lineage_drivers.csv --summary fate_summary.json
 
 The program does not import the library, which needs other versions of packages than that environment has. If the run
 fails, the last line of its output gives the reason.
@@ -62,26 +62,26 @@ class Estimator(GPCCA):
         return probabilities
 
 
-def main(*, result, fates, drivers, summary, velocity_weight, **options):
+def main(*, result, fate_probabilities, lineage_drivers, summary, velocity_weight, **options):
     """Write fate probabilities, lineage drivers and the states of a result.
 
     Parameters
     ----------
     result : path-like
         File `velocity.h5ad`.
-    fates, drivers, summary : path-like
+    fate_probabilities, lineage_drivers, summary : path-like
         Files to write: tables of fate probabilities and lineage drivers, and a JSON file with the states.
     velocity_weight : float
         See `combine_kernels`.
     **options
-        Options of `estimate_fates`.
+        Options of `estimate_fate_probabilities`.
     """
     cells = anndata.read_h5ad(result)
-    estimator, states = estimate_fates(cells, combine_kernels(cells, velocity_weight), **options)
+    estimator, states = estimate_fate_probabilities(cells, combine_kernels(cells, velocity_weight), **options)
     with exit_on_error("CellRank could not correlate genes with fate probabilities."):
-        correlations = lineage_drivers(estimator)
-    fate_probabilities(estimator).to_csv(fates, index_label="cell")
-    correlations.to_csv(drivers, index=False)
+        correlations = tabulate_lineage_drivers(estimator)
+    tabulate_fate_probabilities(estimator).to_csv(fate_probabilities, index_label="cell")
+    correlations.to_csv(lineage_drivers, index=False)
     states = {"cellrank": version("cellrank"), **states}
     Path(summary).write_text(json.dumps(states, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -107,7 +107,7 @@ def combine_kernels(cells, velocity_weight):
         return velocity_weight * velocity_kernel + (1 - velocity_weight) * connectivity_kernel
 
 
-def estimate_fates(cells, kernel, *, clusters="", root="", terminal_states=(), n_states=None):
+def estimate_fate_probabilities(cells, kernel, *, clusters="", root="", terminal_states=(), n_states=None):
     """Return CellRank's estimator with fate probabilities, and the states on which they are based.
 
     Parameters
@@ -247,7 +247,7 @@ def cells_of_states(states):
     return {str(name): list(states.index[states == name]) for name in states.cat.categories}
 
 
-def fate_probabilities(estimator):
+def tabulate_fate_probabilities(estimator):
     """Return the probability that each cell reaches each terminal state.
 
     Parameters
@@ -264,7 +264,7 @@ def fate_probabilities(estimator):
     return pd.DataFrame(fates.X, index=estimator.adata.obs_names, columns=[str(name) for name in fates.names])
 
 
-def lineage_drivers(estimator):
+def tabulate_lineage_drivers(estimator):
     """Return correlations of genes with fate probabilities.
 
     Correlations use log-transformed counts, which are not averaged over neighbors.
@@ -309,7 +309,7 @@ def exit_on_error(message):
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     parser = argparse.ArgumentParser()
-    for file in ("result", "fates", "drivers", "summary"):
+    for file in ("result", "fate-probabilities", "lineage-drivers", "summary"):
         parser.add_argument(f"--{file}", required=True)
     parser.add_argument("--options", type=json.loads, default={}, help="as JSON")
     arguments = vars(parser.parse_args())

@@ -25,17 +25,17 @@ kernel = PrecomputedKernel(cells, obsp_key="transitions")
 
 
 def exit_message(*arguments, **options):
-    """Return the message with which `estimate_fates` ends the program."""
+    """Return the message with which `estimate_fate_probabilities` ends the program."""
     try:
-        compute_fate_probabilities.estimate_fates(*arguments, **options)
+        compute_fate_probabilities.estimate_fate_probabilities(*arguments, **options)
     except SystemExit as error:
         return str(error.code)
 
 
-estimator, _ = compute_fate_probabilities.estimate_fates(
+estimator, _ = compute_fate_probabilities.estimate_fate_probabilities(
     cells, kernel, clusters="position", terminal_states=["left", "right"]
 )
-fates = compute_fate_probabilities.fate_probabilities(estimator)
+fates = compute_fate_probabilities.tabulate_fate_probabilities(estimator)
 
 # genes whose correlation with the fate probabilities is known
 alternating = np.arange(n_cells) % 2
@@ -45,10 +45,10 @@ expression = np.column_stack([increasing, -increasing, np.ones(n_cells), alterna
 names = ["increasing", "decreasing", "constant", "alternating"]
 genes = ad.AnnData(expression, obs=cells.obs.copy(), var=pd.DataFrame(index=names))
 kernel_of_genes = PrecomputedKernel(cells.obsp["transitions"], adata=genes)
-estimator, _ = compute_fate_probabilities.estimate_fates(
+estimator, _ = compute_fate_probabilities.estimate_fate_probabilities(
     genes, kernel_of_genes, clusters="position", terminal_states=["left", "right"]
 )
-drivers = compute_fate_probabilities.lineage_drivers(estimator)
+drivers = compute_fate_probabilities.tabulate_lineage_drivers(estimator)
 
 # the first five cells as a connected component without a terminal state
 transition_matrix = cells.obsp["transitions"].toarray()
