@@ -263,7 +263,6 @@ def test_functions_of_the_api_page_are_documented(name):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Return the folder of the documentation site, which is built without warnings."""
-    pytest.importorskip("sphinx")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, folder]
     process = subprocess.run(command, capture_output=True, text=True)
